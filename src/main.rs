@@ -1,0 +1,3 @@
+//! argv -> cli -> exit code, nothing else.
+#![forbid(unsafe_code)]
+fn main() {}

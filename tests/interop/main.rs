@@ -1,0 +1,16 @@
+//! Tests against real programs: Postfix, Exim, fetchmail, INetSim, each host in namespaces of its own.
+// A test that cannot go on must stop with the reason: unwrap, expect and panic are how tests say so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+#![allow(
+    clippy::unreachable,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
