@@ -2,3 +2,8 @@
 //!
 //! The map of the house is completed as its rooms are built.
 #![forbid(unsafe_code)]
+
+pub mod handoff;
+pub mod queue;
+pub mod smtp;
+pub mod wire;
