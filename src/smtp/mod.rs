@@ -1,0 +1,3 @@
+//! Words of the conversation and the small values they speak about.
+
+pub mod next_hop;
