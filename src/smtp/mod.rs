@@ -1,3 +1,4 @@
-//! Words of the conversation and the small values they speak about.
+//! Words: what travels between the two peers, parsed and bounded.
 
+pub mod network;
 pub mod next_hop;

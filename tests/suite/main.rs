@@ -14,3 +14,4 @@
     missing_docs,
     unreachable_pub
 )]
+mod network;
