@@ -2,3 +2,7 @@
 //!
 //! The map of the house is completed as its rooms are built.
 #![forbid(unsafe_code)]
+
+pub mod odmr;
+pub mod sasl;
+pub mod smtp;
