@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 pub mod handoff;
+pub mod odmr;
 pub mod queue;
+pub mod sasl;
 pub mod smtp;
 pub mod wire;

@@ -1,0 +1,122 @@
+//! After the 250: the provider is the SMTP client now. It hears the greeting, says EHLO, and
+//! gives the connection to the mail server that holds the queue.
+//!
+//! The mail server cannot do these first words itself: it takes connections on which EHLO has
+//! been answered. And when there is nothing to send after all, they are the whole session
+//! (rule R19): EHLO, QUIT.
+
+use super::closing::Closing;
+use super::state::{Files, Reserved, State};
+use crate::handoff::provider::{Ready, Reversed};
+use crate::odmr::Turned;
+use crate::odmr::greeting::{Greeting, GreetingStep};
+use crate::smtp::REPLY_LINE;
+use crate::smtp::ehlo::Offer;
+use crate::smtp::next_hop::NextHop;
+use crate::smtp::reply::{Reply, ReplyReader};
+use crate::wire::Wire;
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long a 221 is waited for.
+const QUIT_TIME: Duration = Duration::from_secs(10);
+
+/// What the turned part knows of its session.
+pub(super) struct Part<'a> {
+    pub(super) state: &'a State,
+    pub(super) files: &'a Files,
+    pub(super) id: &'a str,
+    pub(super) turned: Turned,
+    pub(super) next_hops: Vec<NextHop>,
+}
+
+/// Carries the session from our 250 to its end.
+pub(super) async fn carry(
+    part: Part<'_>,
+    mut wire: Wire,
+    ready: Ready,
+    reserved: Reserved,
+    mut closing: Closing,
+) -> Closing {
+    reserved.had_its_turn();
+    let (customer, offer) = match first_words(&part, &mut wire).await {
+        Ok(heard) => heard,
+        Err(how) => {
+            wire.close().await;
+            closing.end(how);
+            return closing;
+        }
+    };
+    tracing::info!(session = part.id, customer = %crate::report::safe(&customer), "greeted");
+    let released = match wire.release() {
+        Ok(released) => released,
+        Err(error) => {
+            closing.end(format!("{error}, the mail stays queued"));
+            return closing;
+        }
+    };
+    let reversed = Reversed {
+        released,
+        customer,
+        offer,
+        domains: part.turned.domains().clone(),
+        next_hops: part.next_hops,
+        session: part.id.to_owned(),
+    };
+    let ended = ready.run(reversed, part.state.stopping.clone()).await;
+    closing.end(ended.how);
+    drop(reserved);
+    closing
+}
+
+/// Hears 220, says EHLO, reads the offer; or ends the session and says how.
+async fn first_words(part: &Part<'_>, wire: &mut Wire) -> Result<(String, Offer), String> {
+    wire.set_limit(REPLY_LINE);
+    let mut machine = Greeting::new(&part.files.serve.hostname);
+    let mut replies = ReplyReader::new();
+    let by = Instant::now() + part.files.serve.limits.greeting_time;
+    let mut stopping = part.state.stopping.clone();
+    loop {
+        let reply = tokio::select! {
+            reply = timeout_at(by, read_reply(wire, &mut replies)) => reply,
+            _ = stopping.wait_for(|stop| *stop) => {
+                quit(&machine, wire, &mut replies).await;
+                return Err("stopped by the operator before the hand-off".to_owned());
+            }
+        };
+        let reply = match reply {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(how)) => return Err(how),
+            Err(_) => {
+                quit(&machine, wire, &mut replies).await;
+                return Err("no greeting from the customer in time".to_owned());
+            }
+        };
+        match machine.reply(reply) {
+            GreetingStep::Send(line) => {
+                wire.send(&line).await.map_err(|error| format!("after the turn: {error}"))?;
+            }
+            GreetingStep::Ready { customer, offer } => return Ok((customer, offer)),
+            GreetingStep::End(how) => return Err(how.to_string()),
+        }
+    }
+}
+
+async fn read_reply(wire: &mut Wire, replies: &mut ReplyReader) -> Result<Reply, String> {
+    loop {
+        let line = wire.line().await.map_err(|error| format!("after the turn: {error}"))?;
+        match replies.feed_line(line) {
+            Ok(Some(reply)) => return Ok(reply),
+            Ok(None) => {}
+            Err(error) => return Err(format!("after the turn: {error}")),
+        }
+    }
+}
+
+/// Ends in good order: QUIT, and its 221 if it comes soon (RFC 5321 4.1.1.10).
+async fn quit(machine: &Greeting, wire: &mut Wire, replies: &mut ReplyReader) {
+    if wire.send(&machine.finish()).await.is_ok() {
+        let answered = timeout(QUIT_TIME, read_reply(wire, replies)).await;
+        tracing::debug!(answered = answered.is_ok(), "QUIT after the turn");
+    }
+}
