@@ -4,6 +4,7 @@
 //! only then are the accounts read (so a later reload, as the mail server's user, cannot fail
 //! where the start succeeded) and the mail server asked for its version and its sockets.
 
+mod asking;
 mod closing;
 mod listener;
 mod privileges;

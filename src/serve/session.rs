@@ -1,14 +1,14 @@
 //! One customer's connection, from the greeting to its end: the driver of the provider's
 //! machine. The machine decides, this file reads, asks, writes and keeps the time.
 
+use super::asking::{self, Turn};
 use super::closing::Closing;
-use super::state::{Files, NotNow, Reserved, State};
+use super::state::{Files, State};
 use super::turned;
-use crate::accounts::{GrantError, Judgement};
-use crate::handoff::provider::Ready;
-use crate::odmr::provider::{Access, Action, Provider, QueueAnswer, Request, SessionSeed, Settings, Verdict};
+use crate::odmr::provider::{Action, Provider, SessionSeed, Settings, Verdict};
+use crate::report;
 use crate::sasl::server::Evidence;
-use crate::smtp::reply::Reply;
+use crate::smtp::Reply;
 use crate::wire::{Wire, WireError};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -35,7 +35,7 @@ struct Session<'a> {
     /// Everything before the login must be over by then (rule C12).
     login_by: Instant,
     /// Made ready before the 250, used behind it.
-    turn: Option<(Ready, Reserved)>,
+    turn: Option<Turn>,
 }
 
 /// What the driver waits for next.
@@ -71,17 +71,24 @@ impl<'a> Session<'a> {
                     self.say_and_listen(reply).await
                 }
                 Action::Close(reply) => {
-                    let how = self.closing.last_reply(&reply);
                     self.say(&reply).await;
                     self.wire.close().await;
-                    self.closing.end(how);
+                    self.closing.after_reply(&reply);
                     return self.closing;
                 }
                 Action::Verify(evidence) => Next::Do(self.verify(evidence).await),
                 Action::Access { user } => Next::Do(self.access(&user)),
-                Action::Ask(request) => Next::Do(self.ask(request).await),
+                Action::Ask(request) => {
+                    self.closing.domains(request.domains.to_string());
+                    let asked = asking::ask(self.state, &self.files, &self.id, &request).await;
+                    self.turn = asked.turn;
+                    match self.wire.pending() {
+                        Ok(pending) => Next::Do(self.machine.answered(asked.answer, pending)),
+                        Err(_) => Next::End("lost before the turn"),
+                    }
+                }
                 Action::Turn(reply, proof) => {
-                    let Some((ready, reserved)) = self.turn.take() else {
+                    let Some(turn) = self.turn.take() else {
                         self.closing.end("turned without a hand-off, closed".to_owned());
                         return self.closing;
                     };
@@ -90,8 +97,8 @@ impl<'a> Session<'a> {
                         self.closing.end("lost at the turn, the mail stays queued".to_owned());
                         return self.closing;
                     }
-                    let part = turned::Part { state: self.state, id: &self.id, files: &self.files };
-                    return turned::carry(part, self.wire, proof, ready, reserved, self.closing).await;
+                    let part = turned::Part { state: self.state, files: &self.files, id: &self.id, proof };
+                    return turned::carry(part, self.wire, turn, self.closing).await;
                 }
             };
             match next {
@@ -112,7 +119,7 @@ impl<'a> Session<'a> {
         self.wire.set_limit(self.machine.line_limit());
         let limits = &self.files.serve.limits;
         let mut by = Instant::now() + limits.command_time;
-        if !self.machine.is_authenticated() {
+        if self.machine.user().is_none() {
             by = by.min(self.login_by);
         }
         let mut stopping = self.state.stopping.clone();
@@ -140,7 +147,7 @@ impl<'a> Session<'a> {
 
     /// Judges a password or a digest; hashing takes time, so it does not happen on the reactor.
     async fn verify(&mut self, evidence: Evidence) -> Action {
-        let (accounts, peer) = (self.files.accounts.clone(), self.wire.peer().ip());
+        let (accounts, peer) = (Arc::clone(&self.files.accounts), self.wire.peer().ip());
         let judged = tokio::task::spawn_blocking(move || accounts.verify(&evidence, peer)).await;
         let verdict = match judged {
             Ok(judgement) => self.verdict(judgement),
@@ -152,9 +159,26 @@ impl<'a> Session<'a> {
         self.machine.verified(verdict)
     }
 
+    /// SCRAM proved the user; what may it fetch?
     fn access(&mut self, user: &str) -> Action {
         let judgement = self.files.accounts.access(user, self.wire.peer().ip());
         let verdict = self.verdict(judgement);
         self.machine.verified(verdict)
     }
+}
+
+/// Refuses a connection that is over the limit (RFC 5321 3.8: 421 may come instead of 220).
+pub(super) async fn turn_away(mut wire: Wire, hostname: String, why: &'static str, code: u16) {
+    let reply = Reply::plain(code, &format!("{hostname} {why}"));
+    if timeout(WRITE_TIME, wire.send(&reply.to_bytes())).await.is_ok() {
+        wire.close().await;
+    }
+}
+
+/// What makes this connection's challenges unique (rule B66).
+fn seed() -> Option<SessionSeed> {
+    let mut random = [0_u8; 16];
+    getrandom::fill(&mut random).ok()?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Some(SessionSeed { unix_time: since.as_secs(), random })
 }
