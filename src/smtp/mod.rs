@@ -1,3 +1,4 @@
-//! Words: what travels between the two peers, parsed and bounded.
+//! Words of the conversation and the small values they speak about.
 
 pub mod network;
+pub mod next_hop;
