@@ -2,3 +2,5 @@
 //!
 //! The map of the house is completed as its rooms are built.
 #![forbid(unsafe_code)]
+
+pub mod smtp;
