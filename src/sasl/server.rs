@@ -148,7 +148,7 @@ impl ServerExchange {
             (State::Start, Mechanism::Plain) => self.plain(response),
             (State::Start, Mechanism::CramMd5) => self.cram_md5(response),
             (State::Start | State::LoginName, _) => self.login_name(response),
-            (State::LoginPassword(user), _) => login_password(user, response),
+            (State::LoginPassword(user), _) => login_password(&user, response),
             (State::Scram(mut scram), _) => {
                 let step = scram.response(response);
                 if matches!(step, Ok(ServerStep::Challenge(_))) {
@@ -190,9 +190,9 @@ impl ServerExchange {
     }
 }
 
-fn login_password(user: String, response: &[u8]) -> Result<ServerStep, SaslError> {
+fn login_password(user: &str, response: &[u8]) -> Result<ServerStep, SaslError> {
     let password = plain::utf8(response)?;
-    let user = plain::denied(super::prepare("user name", &user))?;
+    let user = plain::denied(super::prepare("user name", user))?;
     Ok(ServerStep::Verify(Evidence::Password {
         authzid: None,
         authcid: user.expose().to_owned(),

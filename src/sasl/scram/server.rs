@@ -43,7 +43,7 @@ impl ServerScram {
     pub(in crate::sasl) fn response(&mut self, response: &[u8]) -> Result<ServerStep, SaslError> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::First => self.first(response),
-            Stage::Final { session, user } => self.last(session, user, response),
+            Stage::Final { session, user } => self.last(*session, user, response),
             Stage::Proven(user) if response.is_empty() => Ok(ServerStep::Verified(user)),
             Stage::Proven(_) => Err(SaslError::Malformed(
                 "after the server's signature an empty line is due",
@@ -71,7 +71,7 @@ impl ServerScram {
 
     fn last(
         &mut self,
-        mut session: Box<Session<Proof>>,
+        mut session: Session<Proof>,
         user: String,
         message: &[u8],
     ) -> Result<ServerStep, SaslError> {

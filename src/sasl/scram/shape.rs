@@ -117,7 +117,10 @@ fn printable(nonce: &str) -> Result<(), SaslError> {
 fn base64(text: &str) -> Result<(), SaslError> {
     let digits = text.trim_end_matches('=');
     let alphabet = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    if text.len() % 4 == 0 && text.len() - digits.len() <= 2 && digits.bytes().all(alphabet) {
+    if text.len().is_multiple_of(4)
+        && text.len() - digits.len() <= 2
+        && digits.bytes().all(alphabet)
+    {
         Ok(())
     } else {
         Err(SaslError::Malformed("a field is not base64"))
