@@ -21,12 +21,12 @@ pub struct Options {
     pub json: bool,
 }
 
-/// Fetches from all of them, prints one line each on standard output, and returns the exit
-/// code: 0 if all went well, else that of the first in the file's order that did not.
+/// Fetches from all of them at the same time, prints one line each on standard output, in their
+/// order, and returns how each ended.
 ///
 /// # Errors
 /// When the runtime cannot be started or standard output cannot be written.
-pub fn run(options: Options) -> io::Result<u8> {
+pub fn run(options: Options) -> io::Result<Vec<End>> {
     // One connection needs no thread pool.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let reports = runtime.block_on(fetch_all(options.providers));
@@ -39,7 +39,7 @@ pub fn run(options: Options) -> io::Result<u8> {
             writeln!(out, "{report}")?;
         }
     }
-    Ok(reports.iter().map(|report| report.exit).find(|&exit| exit != 0).unwrap_or(0))
+    Ok(reports.iter().map(|report| report.end).collect())
 }
 
 async fn fetch_all(providers: Vec<config::Provider>) -> Vec<Report> {

@@ -60,10 +60,11 @@ async fn attempt(
     id: &str,
     report: &mut Report,
 ) -> Result<Stop, Stop> {
-    let secret = provider
-        .secret
-        .read()
+    let source = provider.secret.clone();
+    // A password command may take its time; the other fetches go on meanwhile.
+    let secret = tokio::task::spawn_blocking(move || source.read())
         .await
+        .map_err(|error| Stop(End::Configuration, format!("cannot read {}: {error}", provider.secret)))?
         .map_err(|error| Stop(End::Configuration, error.to_string()))?;
     let stream = dial(&provider.host, provider.port, provider.timers.connect)
         .await
@@ -162,7 +163,7 @@ impl Talk<'_> {
         };
         let read = async {
             loop {
-                let line = self.wire.line().await.map_err(|error| lost(&error, wait.name()))?;
+                let line = self.wire.line().await.map_err(|error| lost(&error, what(wait)))?;
                 match self.replies.feed_line(line) {
                     Ok(Some(reply)) => return Ok(reply),
                     Ok(None) => {}
@@ -174,8 +175,7 @@ impl Talk<'_> {
             Ok(read) => read,
             Err(_) => {
                 let seconds = limit.as_secs();
-                let what = wait.name();
-                Err(Stop(End::TryLater, format!("no reply to {what} in {seconds} s (try later)")))
+                Err(Stop(End::TryLater, format!("no reply to {} in {seconds} s (try later)", what(wait))))
             }
         }
     }
@@ -222,6 +222,17 @@ impl Talk<'_> {
                 Ok(Stop(End::Fetched, format!("turned, handed over by {to}, {how}")))
             }
         }
+    }
+}
+
+/// The command whose reply is waited for, in the operator's words.
+fn what(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Greeting => "the connection",
+        Wait::Ehlo => "EHLO",
+        Wait::Auth => "AUTH",
+        Wait::Atrn => "ATRN",
+        Wait::Quit => "QUIT",
     }
 }
 

@@ -5,7 +5,6 @@
 //! where the start succeeded) and the mail server asked for its version and its sockets.
 
 mod asking;
-mod closing;
 mod listener;
 mod privileges;
 mod reload;
@@ -17,7 +16,7 @@ use crate::accounts::Accounts;
 use crate::config;
 use crate::handoff::provider::ProviderHandoff;
 use crate::report;
-use crate::smtp::COMMAND_LINE;
+use crate::smtp::COMMAND_LIMIT;
 use crate::wire::Wire;
 use state::{Files, State};
 use std::io;
@@ -154,26 +153,32 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 }
 
 fn admit(sessions: &mut JoinSet<()>, state: &Arc<State>, stream: TcpStream) {
-    let wire = match Wire::new(stream, COMMAND_LINE) {
+    let wire = match Wire::new(stream, COMMAND_LIMIT) {
         Ok(wire) => wire,
         Err(error) => {
             tracing::debug!(%error, "gone before it was greeted");
             return;
         }
     };
-    let id = report::session_id();
-    match state.admit(wire.peer().ip()) {
-        Some(admitted) => {
-            let state = Arc::clone(state);
-            sessions.spawn(async move {
-                session::serve(state, wire, id).await;
-                drop(admitted);
-            });
-        }
-        None => {
-            sessions.spawn(session::turn_away(wire, id));
-        }
+    let files = state.files();
+    let address = wire.peer().ip();
+    if !files.serve.admits(address) {
+        tracing::info!(peer = %wire.peer(), "554: not in serve.sources");
+        let reply = session::not_for_you(&files);
+        sessions.spawn(async move { session::turn_away(wire, &reply).await });
+        return;
     }
+    let Some(admitted) = state.admit(address) else {
+        tracing::warn!(peer = %wire.peer(), "421: too many connections (see serve.limits)");
+        let reply = session::busy(&files);
+        sessions.spawn(async move { session::turn_away(wire, &reply).await });
+        return;
+    };
+    let state = Arc::clone(state);
+    sessions.spawn(async move {
+        session::serve(state, wire).await;
+        drop(admitted);
+    });
 }
 
 fn local(listener: &StdListener) -> Option<SocketAddr> {

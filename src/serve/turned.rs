@@ -6,11 +6,11 @@
 //! (rule R19): EHLO, QUIT.
 
 use super::asking::Turn;
-use super::closing::Closing;
 use super::state::{Files, State};
 use crate::handoff::Reversed;
 use crate::odmr::Turned;
 use crate::odmr::greeting::{Greeting, GreetingStep};
+use crate::report::safe;
 use crate::smtp::{Offer, Reply, ReplyReader};
 use crate::wire::Wire;
 use std::time::Duration;
@@ -28,47 +28,30 @@ pub(super) struct Part<'a> {
     pub(super) proof: Turned,
 }
 
-/// Carries the session from our 250 to its end.
-pub(super) async fn carry(
-    part: Part<'_>,
-    mut wire: Wire,
-    turn: Turn,
-    mut closing: Closing,
-) -> Closing {
+/// Carries the session from our 250 to its end, and says in a phrase how it ended.
+pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String {
     let Turn { ready, reserved, next_hops } = turn;
     reserved.had_its_turn();
     let Some(domains) = part.proof.domains().cloned() else {
-        closing.end("turned without domains, closed".to_owned());
-        return closing;
+        return "turned without domains, the mail stays queued".to_owned();
     };
     let (customer, offer) = match first_words(&part, &mut wire).await {
         Ok(heard) => heard,
-        Err(how) => {
+        Err(end) => {
             wire.close().await;
-            closing.end(how);
-            return closing;
+            return format!("{end}, the mail stays queued");
         }
     };
-    tracing::info!(session = part.id, customer = %crate::report::safe(&customer), "greeted");
+    tracing::info!(session = part.id, customer = %safe(&customer), "greeted");
     let released = match wire.release() {
         Ok(released) => released,
-        Err(error) => {
-            closing.end(format!("{error}, the mail stays queued"));
-            return closing;
-        }
+        Err(error) => return format!("{error}, the mail stays queued"),
     };
-    let reversed = Reversed {
-        released,
-        customer,
-        offer,
-        domains,
-        next_hops,
-        session: part.id.to_owned(),
-    };
+    let session = part.id.to_owned();
+    let reversed = Reversed { released, customer, offer, domains, next_hops, session };
     let ended = ready.run(reversed, part.state.stopping.clone()).await;
-    closing.end(ended.how);
     drop(reserved);
-    closing
+    ended.how
 }
 
 /// Hears 220, says EHLO, reads the offer; or ends the session and says how.
