@@ -6,17 +6,14 @@
 
 use thiserror::Error;
 
-/// The longest name or value we take or give, in octets.
+/// The longest name or value we take, in octets.
 pub const VALUE_LIMIT: usize = 8192;
 /// The longest list we take, in octets.
 pub const LIST_LIMIT: usize = 32 * 1024;
 
-/// Why a list cannot be written or read.
+/// Why a list cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum AttributeError {
-    /// A name or value holds a NUL, or a name is empty: the list would say something else.
-    #[error("an attribute holds a NUL or has no name")]
-    Unwritable,
     /// A name, a value or the list is longer than we hold in memory.
     #[error("an attribute list is too long")]
     TooLong,
@@ -25,47 +22,22 @@ pub enum AttributeError {
     NotText,
 }
 
-/// A list being written.
-#[derive(Debug, Default, Clone)]
-pub struct Writer {
-    bytes: Vec<u8>,
-    refused: Option<AttributeError>,
-}
-
-impl Writer {
-    /// An empty list.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds one attribute. A bad one is remembered and reported by [`Writer::finish`].
-    #[must_use]
-    pub fn put(mut self, name: &str, value: &str) -> Self {
-        if name.is_empty() || name.contains('\0') || value.contains('\0') {
-            self.refused = Some(AttributeError::Unwritable);
-        } else if name.len() > VALUE_LIMIT || value.len() > VALUE_LIMIT {
-            self.refused = Some(AttributeError::TooLong);
-        } else {
-            for part in [name, value] {
-                self.bytes.extend_from_slice(part.as_bytes());
-                self.bytes.push(0);
-            }
+/// Writes one list. A NUL cannot be said in this form and is left out, and so is an attribute without a name: either
+/// would end the list early and make the rest of it mean something else.
+#[must_use]
+pub fn encode(attributes: &[(&str, &str)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, value) in attributes
+        .iter()
+        .filter(|(name, _)| name.bytes().any(|byte| byte != 0))
+    {
+        for part in [name, value] {
+            bytes.extend(part.bytes().filter(|byte| *byte != 0));
+            bytes.push(0);
         }
-        self
     }
-
-    /// Ends the list and gives its bytes.
-    ///
-    /// # Errors
-    /// The first attribute that could not be written as it was meant.
-    pub fn finish(mut self) -> Result<Vec<u8>, AttributeError> {
-        if let Some(refused) = self.refused {
-            return Err(refused);
-        }
-        self.bytes.push(0);
-        Ok(self.bytes)
-    }
+    bytes.push(0);
+    bytes
 }
 
 /// One list that was read: names and values in their order.
@@ -76,12 +48,17 @@ impl Attributes {
     /// The value of the first attribute with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// All names and values in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
@@ -115,7 +92,8 @@ impl Reader {
                 self.part.push(*byte);
                 continue;
             }
-            let part = String::from_utf8(std::mem::take(&mut self.part)).map_err(|_| AttributeError::NotText)?;
+            let part = String::from_utf8(std::mem::take(&mut self.part))
+                .map_err(|_| AttributeError::NotText)?;
             match self.name.take() {
                 None if part.is_empty() => {
                     self.taken = 0;

@@ -45,11 +45,19 @@ impl Queue {
     ///
     /// # Errors
     /// As [`Queue::waiting`].
-    pub async fn snapshot(&self, domains: &DomainList, most: usize, limit: Duration) -> Result<Snapshot, QueueError> {
+    pub async fn snapshot(
+        &self,
+        domains: &DomainList,
+        most: usize,
+        limit: Duration,
+    ) -> Result<Snapshot, QueueError> {
         let mut snapshot = Snapshot::default();
         self.each(domains, limit, |id| {
             if snapshot.waiting.len() < most {
-                let waiting = Waiting { arrival: arrival(id).unwrap_or(0), reason: String::new() };
+                let waiting = Waiting {
+                    arrival: arrival(id).unwrap_or(0),
+                    reason: String::new(),
+                };
                 snapshot.waiting.insert(id.to_owned(), waiting);
             } else {
                 snapshot.truncated = true;
@@ -70,7 +78,10 @@ impl Queue {
     pub async fn prime(&self, domain: &Domain, limit: Duration) -> Result<(), QueueError> {
         // -R f: past retry times, r: a regular expression, so that example.org is not found in example.org.example.com.
         let pattern = format!("@{}$", domain.as_str().replace('.', "\\."));
-        self.program(["-Rrf".into(), pattern.into()], "note the waiting mail").output(limit).await.map(drop)
+        self.program(["-Rrf".into(), pattern.into()], "note the waiting mail")
+            .output(limit)
+            .await
+            .map(drop)
     }
 
     /// The version, as `exim -bV` prints it: "4.96".
@@ -80,17 +91,49 @@ impl Queue {
     pub async fn version(&self, limit: Duration) -> Result<String, QueueError> {
         let program = self.program(["-bV".into()], "ask the version of Exim");
         let output = program.output(limit).await?;
-        let version = output.lines().next().and_then(|line| line.strip_prefix("Exim version ")?.split(' ').next());
+        let version = output
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("Exim version ")?.split(' ').next());
         match version {
             Some(version) => Ok(version.to_owned()),
             None => {
                 let cause = "it does not begin with `Exim version'".to_owned();
-                Err(QueueError::Strange { what: program.what, program: program.path, cause })
+                Err(QueueError::Strange {
+                    what: program.what,
+                    program: program.path,
+                    cause,
+                })
             }
         }
     }
 
-    async fn each<F>(&self, domains: &DomainList, limit: Duration, mut each: F) -> Result<(), QueueError>
+    /// Whether Exim, called with these arguments, complains of the message id among them and of nothing else.
+    ///
+    /// # Errors
+    /// Exim cannot be run.
+    pub(crate) async fn refuses_message_id(
+        &self,
+        arguments: Vec<OsString>,
+        limit: Duration,
+    ) -> Result<bool, QueueError> {
+        match self
+            .program(arguments, "ask how Exim continues on a connection")
+            .output(limit)
+            .await
+        {
+            Ok(_) => Ok(false),
+            Err(QueueError::Failed { said, .. }) => Ok(said.contains("malformed message id")),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn each<F>(
+        &self,
+        domains: &DomainList,
+        limit: Duration,
+        mut each: F,
+    ) -> Result<(), QueueError>
     where
         F: FnMut(&str) -> ControlFlow<()> + Send,
     {
@@ -112,7 +155,11 @@ impl Queue {
             .await
     }
 
-    fn program(&self, arguments: impl IntoIterator<Item = OsString>, what: &'static str) -> Program {
+    fn program(
+        &self,
+        arguments: impl IntoIterator<Item = OsString>,
+        what: &'static str,
+    ) -> Program {
         Program {
             path: self.command.clone(),
             arguments: arguments.into_iter().collect(),
@@ -128,7 +175,10 @@ fn parse(line: &str) -> Line<'_> {
         return Line::Recipient(address.trim());
     }
     match line.split_whitespace().nth(2) {
-        Some(id) if is_message_id(id) => Line::Message { id, frozen: line.ends_with("*** frozen ***") },
+        Some(id) if is_message_id(id) => Line::Message {
+            id,
+            frozen: line.ends_with("*** frozen ***"),
+        },
         _ => Line::Nothing,
     }
 }
@@ -136,7 +186,8 @@ fn parse(line: &str) -> Line<'_> {
 /// `6-6-2` characters up to Exim 4.96, `6-11-4` since 4.97: letters and digits, so it can never be an option.
 pub(crate) fn is_message_id(text: &str) -> bool {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
-    text.chars().all(|character| character.is_ascii_alphanumeric() || character == '-')
+    text.chars()
+        .all(|character| character.is_ascii_alphanumeric() || character == '-')
         && (lengths == [6, 6, 2] || lengths == [6, 11, 4])
 }
 

@@ -20,7 +20,9 @@ mod program;
 #[derive(Debug, Error)]
 pub enum QueueError {
     /// The program is not there or may not be run.
-    #[error("cannot run {program}: {cause} (is the MTA installed, and does the configured path lead to it?)")]
+    #[error(
+        "cannot run {program}: {cause} (is the MTA installed, and does the configured path lead to it?)"
+    )]
     Start {
         /// The program's path.
         program: PathBuf,
@@ -110,7 +112,13 @@ pub(crate) fn addressed_to(address: &str, domains: &DomainList) -> bool {
 /// The first `limit` octets of a text, at a character's boundary, control characters made harmless.
 pub(crate) fn cut(text: &str, limit: usize) -> String {
     text.chars()
-        .map(|character| if character.is_control() { ' ' } else { character })
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
         .scan(0, |length, character| {
             *length += character.len_utf8();
             (*length <= limit).then_some(character)

@@ -51,7 +51,11 @@ impl Queue {
         let mut found = false;
         self.each(limit, |message| {
             found = message.is_for(domains).is_some();
-            if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if found {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         })
         .await?;
         Ok(found)
@@ -61,16 +65,25 @@ impl Queue {
     ///
     /// # Errors
     /// As [`Queue::waiting`].
-    pub async fn snapshot(&self, domains: &DomainList, most: usize, limit: Duration) -> Result<Snapshot, QueueError> {
+    pub async fn snapshot(
+        &self,
+        domains: &DomainList,
+        most: usize,
+        limit: Duration,
+    ) -> Result<Snapshot, QueueError> {
         let mut snapshot = Snapshot::default();
         self.each(limit, |message| {
             if let Some(recipient) = message.is_for(domains) {
                 if message.queue_name != "deferred" {
                     snapshot.running += 1;
                 } else if snapshot.waiting.len() < most {
-                    let waiting =
-                        Waiting { arrival: message.arrival_time, reason: cut(&recipient.delay_reason, 200) };
-                    snapshot.waiting.insert(message.queue_id.clone().into_owned(), waiting);
+                    let waiting = Waiting {
+                        arrival: message.arrival_time,
+                        reason: cut(&recipient.delay_reason, 200),
+                    };
+                    snapshot
+                        .waiting
+                        .insert(message.queue_id.clone().into_owned(), waiting);
                 } else {
                     snapshot.truncated = true;
                 }
@@ -87,11 +100,20 @@ impl Queue {
     /// # Errors
     /// `postqueue` failed, for instance because the domain is not in `fast_flush_domains`.
     pub async fn flush(&self, domain: &Domain, limit: Duration) -> Result<(), QueueError> {
-        let program = self.program("postqueue", ["-s".into(), domain.as_str().into()], "flush the queue");
+        let program = self.program(
+            "postqueue",
+            ["-s".into(), domain.as_str().into()],
+            "flush the queue",
+        );
         match program.output(limit).await {
             Ok(_) => Ok(()),
-            Err(QueueError::Failed { said, .. }) if said.contains("fast_flush_domains") || said.contains("not eligible") => {
-                Err(QueueError::NotFlushable { domain: domain.clone(), said })
+            Err(QueueError::Failed { said, .. })
+                if said.contains("fast_flush_domains") || said.contains("not eligible") =>
+            {
+                Err(QueueError::NotFlushable {
+                    domain: domain.clone(),
+                    said,
+                })
             }
             Err(error) => Err(error),
         }
@@ -103,9 +125,17 @@ impl Queue {
     /// `postqueue` failed, or the queue id is none.
     pub async fn flush_message(&self, id: &str, limit: Duration) -> Result<(), QueueError> {
         let program = self.program("postqueue", ["-i".into(), id.into()], "flush a message");
-        if id.is_empty() || !id.chars().all(|character| character.is_ascii_alphanumeric()) {
+        if id.is_empty()
+            || !id
+                .chars()
+                .all(|character| character.is_ascii_alphanumeric())
+        {
             let cause = "a queue id with other characters than letters and digits".to_owned();
-            return Err(QueueError::Strange { what: program.what, program: program.path, cause });
+            return Err(QueueError::Strange {
+                what: program.what,
+                program: program.path,
+                cause,
+            });
         }
         program.output(limit).await.map(drop)
     }
@@ -114,15 +144,28 @@ impl Queue {
     ///
     /// # Errors
     /// `postconf` failed, or does not know one of them.
-    pub async fn parameters(&self, names: &[&str], limit: Duration) -> Result<Vec<String>, QueueError> {
+    pub async fn parameters(
+        &self,
+        names: &[&str],
+        limit: Duration,
+    ) -> Result<Vec<String>, QueueError> {
         let arguments = ["-x", "-h"].iter().chain(names).map(OsString::from);
         let program = self.program("postconf", arguments, "read the Postfix configuration");
-        let values: Vec<String> = program.output(limit).await?.lines().map(|line| line.trim().to_owned()).collect();
+        let values: Vec<String> = program
+            .output(limit)
+            .await?
+            .lines()
+            .map(|line| line.trim().to_owned())
+            .collect();
         if values.len() == names.len() {
             return Ok(values);
         }
         let cause = format!("{} values for {} parameters", values.len(), names.len());
-        Err(QueueError::Strange { what: program.what, program: program.path, cause })
+        Err(QueueError::Strange {
+            what: program.what,
+            program: program.path,
+            cause,
+        })
     }
 
     async fn each<F>(&self, limit: Duration, mut each: F) -> Result<(), QueueError>
@@ -135,17 +178,27 @@ impl Queue {
                 if line.trim().is_empty() {
                     return Ok(ControlFlow::Continue(()));
                 }
-                let message: Message<'_> = serde_json::from_str(&line).map_err(|error| error.to_string())?;
+                let message: Message<'_> =
+                    serde_json::from_str(&line).map_err(|error| error.to_string())?;
                 Ok(each(&message))
             })
             .await
     }
 
-    fn program(&self, name: &str, arguments: impl IntoIterator<Item = OsString>, what: &'static str) -> Program {
+    fn program(
+        &self,
+        name: &str,
+        arguments: impl IntoIterator<Item = OsString>,
+        what: &'static str,
+    ) -> Program {
         Program {
             path: self.command_directory.join(name),
             arguments: arguments.into_iter().collect(),
-            environment: self.config_directory.iter().map(|path| ("MAIL_CONFIG", path.clone().into())).collect(),
+            environment: self
+                .config_directory
+                .iter()
+                .map(|path| ("MAIL_CONFIG", path.clone().into()))
+                .collect(),
             what,
         }
     }
@@ -158,6 +211,8 @@ impl<'a> Message<'a> {
         if self.queue_name == "hold" {
             return None;
         }
-        self.recipients.iter().find(|recipient| addressed_to(&recipient.address, domains))
+        self.recipients
+            .iter()
+            .find(|recipient| addressed_to(&recipient.address, domains))
     }
 }

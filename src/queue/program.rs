@@ -40,9 +40,15 @@ impl Program {
     where
         F: FnMut(&[u8]) -> Result<ControlFlow<()>, String> + Send,
     {
-        tokio::time::timeout(limit, self.unbounded(each)).await.unwrap_or_else(|_| {
-            Err(QueueError::Slow { what: self.what, program: self.path.clone(), limit })
-        })
+        tokio::time::timeout(limit, self.unbounded(each))
+            .await
+            .unwrap_or_else(|_| {
+                Err(QueueError::Slow {
+                    what: self.what,
+                    program: self.path.clone(),
+                    limit,
+                })
+            })
     }
 
     /// Runs it and gives its whole output.
@@ -54,7 +60,11 @@ impl Program {
         self.lines(limit, |line| {
             output.push_str(&String::from_utf8_lossy(line));
             output.push('\n');
-            if output.len() > 1024 * 1024 { Err("too long".to_owned()) } else { Ok(ControlFlow::Continue(())) }
+            if output.len() > 1024 * 1024 {
+                Err("too long".to_owned())
+            } else {
+                Ok(ControlFlow::Continue(()))
+            }
         })
         .await?;
         Ok(output)
@@ -65,19 +75,29 @@ impl Program {
         F: FnMut(&[u8]) -> Result<ControlFlow<()>, String> + Send,
     {
         let mut child = self.start()?;
-        let strange = |cause: String| QueueError::Strange { what: self.what, program: self.path.clone(), cause };
+        let strange = |cause: String| QueueError::Strange {
+            what: self.what,
+            program: self.path.clone(),
+            cause,
+        };
         let errors = tokio::spawn(said(child.stderr.take()));
         if let Some(output) = child.stdout.take() {
             let mut output = BufReader::with_capacity(64 * 1024, output);
             let mut line = Vec::new();
-            while next_line(&mut output, &mut line).await.map_err(|error| strange(error.to_string()))? {
+            while next_line(&mut output, &mut line)
+                .await
+                .map_err(|error| strange(error.to_string()))?
+            {
                 if each(&line).map_err(strange)?.is_break() {
                     // Killed by the drop: the answer is known.
                     return Ok(());
                 }
             }
         }
-        let status = child.wait().await.map_err(|cause| QueueError::Start { program: self.path.clone(), cause })?;
+        let status = child.wait().await.map_err(|cause| QueueError::Start {
+            program: self.path.clone(),
+            cause,
+        })?;
         if status.success() {
             return Ok(());
         }
@@ -101,7 +121,10 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        command.spawn().map_err(|cause| QueueError::Start { program: self.path.clone(), cause })
+        command.spawn().map_err(|cause| QueueError::Start {
+            program: self.path.clone(),
+            cause,
+        })
     }
 }
 
@@ -109,7 +132,12 @@ impl Program {
 async fn said(pipe: Option<impl AsyncRead + Unpin>) -> String {
     let mut kept = Vec::new();
     if let Some(mut pipe) = pipe {
-        if (&mut pipe).take(SAID_LIMIT).read_to_end(&mut kept).await.is_ok() {
+        if (&mut pipe)
+            .take(SAID_LIMIT)
+            .read_to_end(&mut kept)
+            .await
+            .is_ok()
+        {
             drop(tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await);
         }
     }
@@ -117,7 +145,10 @@ async fn said(pipe: Option<impl AsyncRead + Unpin>) -> String {
 }
 
 /// Reads one line without its LF; false at the end.
-async fn next_line(input: &mut (impl AsyncBufReadExt + Unpin), line: &mut Vec<u8>) -> std::io::Result<bool> {
+async fn next_line(
+    input: &mut (impl AsyncBufReadExt + Unpin),
+    line: &mut Vec<u8>,
+) -> std::io::Result<bool> {
     line.clear();
     let limit = u64::try_from(LINE_LIMIT).unwrap_or(u64::MAX);
     let read = input.take(limit).read_until(b'\n', line).await?;

@@ -12,7 +12,7 @@ mod session;
 mod state;
 mod turned;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, StandInKey};
 use crate::config;
 use crate::handoff::provider::ProviderHandoff;
 use crate::report;
@@ -80,9 +80,10 @@ pub fn run(options: Options) -> Result<(), ServeError> {
         None => ProviderHandoff::default_user(&options.serve)?,
     };
     privileges::drop_to(&user)?;
-    let accounts = Arc::new(Accounts::load(&options.serve.accounts)?);
+    let key = StandInKey::draw().map_err(io::Error::from)?;
+    let accounts = Arc::new(Accounts::load(&options.serve.accounts, &key)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(serve(options, listeners, accounts));
+    let ended = runtime.block_on(serve(options, listeners, accounts, key));
     // What is still in a blocking call (a password hash) is not waited for.
     runtime.shutdown_background();
     ended
@@ -92,20 +93,18 @@ async fn serve(
     options: Options,
     listeners: Vec<StdListener>,
     accounts: Arc<Accounts>,
+    key: StandInKey,
 ) -> Result<(), ServeError> {
     let Options { config_file, serve } = options;
     let handoff = ProviderHandoff::new(&serve).await?;
     let mut hangup = signal(SignalKind::hangup())?;
     let (stop, stopping) = watch::channel(false);
-    for domain in accounts.shared_next_hops() {
-        tracing::warn!(user = %report::safe(&domain), "several domains share a next hop: this customer can only fetch all of them at once");
-    }
     let addresses: Vec<String> = listeners.iter().filter_map(local).map(|at| at.to_string()).collect();
     tracing::info!(
         listen = %addresses.join(","), handoff = handoff.name(), accounts = accounts.len(),
         hostname = %serve.hostname, "ready"
     );
-    let state = Arc::new(State::new(Files { serve, accounts }, handoff, stopping));
+    let state = Arc::new(State::new(Files { serve, accounts }, key, handoff, stopping));
     let mut acceptors = JoinSet::new();
     for listener in listeners {
         let listener = TcpListener::from_std(listener)?;
@@ -162,7 +161,7 @@ fn admit(sessions: &mut JoinSet<()>, state: &Arc<State>, stream: TcpStream) {
     };
     let files = state.files();
     let address = wire.peer().ip();
-    if !files.serve.admits(address) {
+    if !files.admits(address) {
         tracing::info!(peer = %wire.peer(), "554: not in serve.sources");
         let reply = session::not_for_you(&files);
         sessions.spawn(async move { session::turn_away(wire, &reply).await });

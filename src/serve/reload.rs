@@ -25,7 +25,7 @@ fn read(config_file: &Path, state: &State) -> Result<Files, String> {
     if let Some(key) = needs_restart(&state.files().serve, &serve) {
         return Err(format!("serve.{key} changed (restart to change it)"));
     }
-    let accounts = Accounts::reload(&serve.accounts, &state.files().accounts).map_err(|error| error.to_string())?;
+    let accounts = Accounts::load(&serve.accounts, &state.key).map_err(|error| error.to_string())?;
     Ok(Files { serve, accounts: Arc::new(accounts) })
 }
 

@@ -4,14 +4,12 @@
 use super::asking::{self, Turn};
 use super::state::{Files, State};
 use super::turned;
-use crate::accounts::Judgement;
+use crate::accounts::{Outcome as Judged, Visitor};
 use crate::odmr::Turned;
-use crate::odmr::provider::{
-    Access, Action, Identity, Provider, SessionSeed, Settings, Verdict,
-};
+use crate::odmr::provider::{Access, Action, Identity, Provider, SessionSeed, Settings, Verdict};
 use crate::report::{self, safe};
 use crate::sasl::server::Evidence;
-use crate::smtp::Reply;
+use crate::smtp::{DomainList, Reply};
 use crate::wire::{Wire, WireError};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -70,6 +68,8 @@ struct Session<'a> {
     wire: Wire,
     closing: report::Session,
     machine: Provider,
+    /// What SCRAM asks for this peer; it knows why a login failed.
+    visitor: Arc<Visitor>,
     /// Everything before the login must be over by then (rule C12).
     login_by: Instant,
     /// Made ready before the 250, used behind it.
@@ -94,16 +94,17 @@ impl<'a> Session<'a> {
         seed: SessionSeed,
     ) -> Self {
         let serve = &files.serve;
+        let visitor = files.accounts.visitor(wire.peer().ip());
         let machine = Provider::new(Settings {
             hostname: serve.hostname.clone(),
             mechanisms: files.offered(),
             seed,
-            keys: Arc::clone(&files.accounts) as Arc<_>,
+            keys: Arc::clone(&visitor) as Arc<_>,
             max_bad_commands: serve.limits.bad_commands,
             max_auth_failures: serve.limits.auth_failures,
         });
         let login_by = Instant::now() + serve.limits.login_time;
-        Self { state, files, wire, closing, machine, login_by, turn: None }
+        Self { state, files, wire, closing, machine, visitor, login_by, turn: None }
     }
 
     async fn until_the_turn(mut self) -> (report::Session, Outcome) {
@@ -202,9 +203,14 @@ impl<'a> Session<'a> {
     /// Judges a password or a digest; hashing takes time, so it does not happen on the reactor.
     async fn verify(&mut self, evidence: Evidence) -> Action {
         let (accounts, peer) = (Arc::clone(&self.files.accounts), self.wire.peer().ip());
+        let name = match &evidence {
+            Evidence::Password { authcid, .. } => authcid.clone(),
+            Evidence::CramMd5 { user, .. } => user.clone(),
+        };
         let judged = tokio::task::spawn_blocking(move || accounts.verify(&evidence, peer)).await;
-        let verdict = match judged {
-            Ok(judgement) => self.verdict(judgement),
+        let verdict = match judged.map(|judgement| judgement.outcome) {
+            Ok(Judged::Accepted { user, domains }) => self.accepted(user, &domains),
+            Ok(Judged::Rejected(reason)) => self.rejected(&name, &reason),
             Err(_) => {
                 tracing::error!(session = self.closing.id(), "cannot verify a password: the check itself failed (please report this)");
                 Verdict::Unavailable
@@ -215,9 +221,28 @@ impl<'a> Session<'a> {
 
     /// SCRAM proved the user; what may it fetch?
     fn access(&mut self, user: &str) -> Action {
-        let judgement = self.files.accounts.access(user, self.wire.peer().ip());
-        let verdict = self.verdict(judgement);
+        let files = self.files;
+        let verdict = match files.accounts.access(user, self.wire.peer().ip()) {
+            Ok(domains) => self.accepted(user.to_owned(), domains),
+            Err(reason) => self.rejected(user, &reason),
+        };
         self.machine.verified(verdict)
+    }
+
+    fn accepted(&mut self, user: String, domains: &DomainList) -> Verdict {
+        self.closing.user(&user);
+        tracing::info!(session = self.closing.id(), user = %safe(&user), "logged in");
+        let access = Access::Domains(domains.iter().cloned().collect());
+        Verdict::Accepted(Identity { user, access })
+    }
+
+    /// The peer hears 535 whatever the reason; the log tells the operator (rule B74).
+    fn rejected(&self, user: &str, reason: &dyn std::fmt::Display) -> Verdict {
+        tracing::warn!(
+            session = self.closing.id(), peer = %self.wire.peer(), user = %safe(user),
+            "login refused: {reason}"
+        );
+        Verdict::Rejected
     }
 }
 

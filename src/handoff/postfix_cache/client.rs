@@ -2,7 +2,7 @@
 
 use std::fs::read_link;
 use std::io::{Error, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::labels::Labels;
 use crate::handoff::HandoffError;
-use crate::handoff::attributes::{Attributes, Reader, Writer};
+use crate::handoff::attributes::{Attributes, Reader, encode};
 
 /// How long one question may take: the cache answers from memory.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
@@ -33,8 +33,14 @@ impl Client {
     pub(super) async fn connect(path: &Path, greets: bool) -> Result<Self, HandoffError> {
         let stream = UnixStream::connect(path)
             .await
-            .map_err(|cause| HandoffError::Connect { path: path.to_owned(), cause })?;
-        let mut client = Self { stream, path: path.to_owned() };
+            .map_err(|cause| HandoffError::Connect {
+                path: path.to_owned(),
+                cause,
+            })?;
+        let mut client = Self {
+            stream,
+            path: path.to_owned(),
+        };
         if greets {
             let greeting = client.bounded(Self::read).await?;
             if greeting.get("protocol") != Some("connection_cache_protocol") {
@@ -49,29 +55,40 @@ impl Client {
     /// # Errors
     /// The cache is gone or refuses. It may then have the connection or not: nobody else will use it before its time
     /// in the cache is over.
-    pub(super) async fn save(&mut self, labels: &Labels, connection: BorrowedFd<'_>, ttl: u64) -> Result<(), HandoffError> {
+    pub(super) async fn save(
+        &mut self,
+        labels: &Labels,
+        connection: BorrowedFd<'_>,
+        ttl: u64,
+    ) -> Result<(), HandoffError> {
         let ttl = ttl.to_string();
-        let endpoint = Writer::new()
-            .put("request", "save_endp")
-            .put("ttl", &ttl)
-            .put("label", &labels.endpoint)
-            .put("property", &labels.endpoint_properties);
+        let endpoint = encode(&[
+            ("request", "save_endp"),
+            ("ttl", &ttl),
+            ("label", &labels.endpoint),
+            ("property", &labels.endpoint_properties),
+        ]);
         self.bounded(async |client| {
-            client.write(endpoint).await?;
+            client.write(&endpoint).await?;
             client.read().await?;
             client.send(connection).await?;
             client.status("save_endp").await
         })
         .await?;
-        for (destination, properties) in labels.destinations.iter().zip(&labels.destination_properties) {
-            let destination = Writer::new()
-                .put("request", "save_dest")
-                .put("ttl", &ttl)
-                .put("label", destination)
-                .put("property", properties)
-                .put("label", &labels.endpoint);
+        for (destination, properties) in labels
+            .destinations
+            .iter()
+            .zip(&labels.destination_properties)
+        {
+            let destination = encode(&[
+                ("request", "save_dest"),
+                ("ttl", &ttl),
+                ("label", destination),
+                ("property", properties),
+                ("label", &labels.endpoint),
+            ]);
             self.bounded(async |client| {
-                client.write(destination).await?;
+                client.write(&destination).await?;
                 client.status("save_dest").await
             })
             .await?;
@@ -84,22 +101,27 @@ impl Client {
     ///
     /// # Errors
     /// The cache is gone or answers strangely.
-    pub(super) async fn take_back(&mut self, labels: &Labels, connection: BorrowedFd<'_>) -> Result<bool, HandoffError> {
+    pub(super) async fn take_back(
+        &mut self,
+        labels: &Labels,
+        connection: BorrowedFd<'_>,
+    ) -> Result<bool, HandoffError> {
         for destination in &labels.destinations {
-            let question = Writer::new().put("request", "find_dest").put("label", destination);
+            let question = encode(&[("request", "find_dest"), ("label", destination)]);
+            let dummy = encode(&[("dummy", "")]);
             let ours = self
                 .bounded(async |client| {
-                    client.write(question).await?;
+                    client.write(&question).await?;
                     let answer = client.read().await?;
                     match answer.get("status") {
                         Some("0") => {}
                         Some(_) => return Ok(false),
                         None => return Err(client.broken("an answer without status")),
                     }
-                    client.write(Writer::new().put("dummy", "")).await?;
+                    client.write(&dummy).await?;
                     let ours = client.receive(connection).await?;
                     // Without this last word the cache logs "cannot send file descriptor".
-                    client.write(Writer::new().put("dummy", "")).await?;
+                    client.write(&dummy).await?;
                     Ok(ours)
                 })
                 .await?;
@@ -115,22 +137,29 @@ impl Client {
         exchange: impl AsyncFnOnce(&mut Self) -> Result<T, HandoffError>,
     ) -> Result<T, HandoffError> {
         let path = self.path.clone();
-        timeout(ANSWER_TIME, exchange(self)).await.unwrap_or_else(|_| {
-            let cause = Error::other("no answer");
-            Err(HandoffError::Connect { path, cause })
-        })
+        timeout(ANSWER_TIME, exchange(self))
+            .await
+            .unwrap_or_else(|_| {
+                let cause = Error::other("no answer");
+                Err(HandoffError::Connect { path, cause })
+            })
     }
 
-    async fn write(&mut self, list: Writer) -> Result<(), HandoffError> {
-        let bytes = list.finish().map_err(|error| self.broken(&error.to_string()))?;
-        self.stream.write_all(&bytes).await.map_err(|cause| self.lost(cause))
+    async fn write(&mut self, list: &[u8]) -> Result<(), HandoffError> {
+        self.stream
+            .write_all(list)
+            .await
+            .map_err(|cause| self.lost(cause))
     }
 
     async fn status(&mut self, request: &str) -> Result<(), HandoffError> {
         let answer = self.read().await?;
         match answer.get("status") {
             Some("0") => Ok(()),
-            status => Err(self.broken(&format!("it answers {request} with status {}", status.unwrap_or("missing")))),
+            status => Err(self.broken(&format!(
+                "it answers {request} with status {}",
+                status.unwrap_or("missing")
+            ))),
         }
     }
 
@@ -139,12 +168,18 @@ impl Client {
         let mut reader = Reader::new();
         let mut buffer = [0; 4096];
         loop {
-            let count = self.stream.read(&mut buffer).await.map_err(|cause| self.lost(cause))?;
+            let count = self
+                .stream
+                .read(&mut buffer)
+                .await
+                .map_err(|cause| self.lost(cause))?;
             let bytes = buffer.get(..count).unwrap_or_default();
             if bytes.is_empty() {
                 return Err(self.lost(Error::other("it closed the connection")));
             }
-            let (taken, list) = reader.feed(bytes).map_err(|error| self.broken(&error.to_string()))?;
+            let (taken, list) = reader
+                .feed(bytes)
+                .map_err(|error| self.broken(&error.to_string()))?;
             match list {
                 Some(list) if taken == count => return Ok(list),
                 Some(_) => return Err(self.broken("it says more than it was asked")),
@@ -161,7 +196,13 @@ impl Client {
             .async_io(Interest::WRITABLE, || {
                 let octet = [IoSlice::new(&[0])];
                 let rights = [ControlMessage::ScmRights(&rights)];
-                sendmsg::<()>(stream.as_raw_fd(), &octet, &rights, MsgFlags::MSG_NOSIGNAL, None)?;
+                sendmsg::<()>(
+                    stream.as_raw_fd(),
+                    &octet,
+                    &rights,
+                    MsgFlags::MSG_NOSIGNAL,
+                    None,
+                )?;
                 Ok(())
             })
             .await
@@ -177,7 +218,8 @@ impl Client {
                 let mut slices = [IoSliceMut::new(&mut octet)];
                 let mut space = nix::cmsg_space!([RawFd; 1]);
                 let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-                let message = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
+                let message =
+                    recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
                 let mut received = Vec::new();
                 for control in message.cmsgs()? {
                     if let ControlMessageOwned::ScmRights(descriptors) = control {
@@ -190,20 +232,30 @@ impl Client {
             .map_err(|cause| self.lost(cause))?;
         let mut ours = false;
         for descriptor in &received {
-            ours |= same_socket(*descriptor, connection.as_fd().as_raw_fd());
+            ours |= same_socket(*descriptor, connection.as_raw_fd());
             if let Err(error) = nix::unistd::close(*descriptor) {
                 return Err(self.lost(error.into()));
             }
         }
-        if received.is_empty() { Err(self.broken("no descriptor where one was announced")) } else { Ok(ours) }
+        if received.is_empty() {
+            Err(self.broken("no descriptor where one was announced"))
+        } else {
+            Ok(ours)
+        }
     }
 
     fn broken(&self, cause: &str) -> HandoffError {
-        HandoffError::Protocol { mta: "Postfix", cause: format!("{}: {cause}", self.path.display()) }
+        HandoffError::Protocol {
+            mta: "Postfix",
+            cause: format!("{}: {cause}", self.path.display()),
+        }
     }
 
     fn lost(&self, cause: Error) -> HandoffError {
-        HandoffError::Connect { path: self.path.clone(), cause }
+        HandoffError::Connect {
+            path: self.path.clone(),
+            cause,
+        }
     }
 }
 

@@ -52,7 +52,13 @@ impl Labels {
     /// The words for a connection to `customer` that serves mail routed by `service` to `next_hops`; Postfix stops
     /// using it at `expires` (seconds since 1970).
     #[must_use]
-    pub fn new(form: Form, service: &str, next_hops: &[NextHop], customer: Customer<'_>, expires: u64) -> Self {
+    pub fn new(
+        form: Form,
+        service: &str,
+        next_hops: &[NextHop],
+        customer: Customer<'_>,
+        expires: u64,
+    ) -> Self {
         let mut destinations = Vec::new();
         let mut destination_properties = Vec::new();
         let needs: &[&str] = match form {
@@ -64,10 +70,14 @@ impl Labels {
         for next_hop in next_hops {
             for need in needs {
                 destinations.push(format!("{service}\n{next_hop}\n{need}"));
-                destination_properties.push(destination(form, *next_hop, customer));
+                destination_properties.push(destination(form, next_hop, customer));
             }
         }
-        let needs = if form == Form::Needs { "0\n0\n0\n" } else { "0\n" };
+        let needs = if form == Form::Needs {
+            "0\n0\n0\n"
+        } else {
+            "0\n"
+        };
         let address = customer.address;
         Self {
             destinations,
@@ -81,7 +91,7 @@ impl Labels {
     }
 }
 
-fn destination(form: Form, next_hop: NextHop, customer: Customer<'_>) -> String {
+fn destination(form: Form, next_hop: &NextHop, customer: Customer<'_>) -> String {
     let name = host_name(customer.name);
     let address = customer.address;
     let ip = address.ip().to_canonical();
@@ -91,9 +101,14 @@ fn destination(form: Form, next_hop: NextHop, customer: Customer<'_>) -> String 
         // connection: so the port goes into the address here.
         Form::Plain => (format!("{ip}:{}", address.port()), String::new()),
         // A port in network byte order, read as a number.
-        Form::Port | Form::Needs => (ip.to_string(), format!("host_port={}\n", address.port().to_be())),
+        Form::Port | Form::Needs => (
+            ip.to_string(),
+            format!("host_port={}\n", address.port().to_be()),
+        ),
     };
-    format!("destination={next_hop}\nhost_name={name}\nhost_addr={shown}\n{port}destination_features={BEST_HOST}\n\n")
+    format!(
+        "destination={next_hop}\nhost_name={name}\nhost_addr={shown}\n{port}destination_features={BEST_HOST}\n\n"
+    )
 }
 
 /// The name as it may stand in a line of its own and in the log; smtp(8) takes no empty one.
@@ -103,7 +118,11 @@ fn host_name(name: &str) -> String {
         .filter(|character| character.is_ascii_alphanumeric() || ".-_:[]".contains(*character))
         .take(255)
         .collect();
-    if kept.is_empty() { "unknown".to_owned() } else { kept }
+    if kept.is_empty() {
+        "unknown".to_owned()
+    } else {
+        kept
+    }
 }
 
 fn features(offer: &Offer) -> u32 {
@@ -115,5 +134,8 @@ fn features(offer: &Offer) -> u32 {
         (offer.smtputf8, SMTPUTF8),
     ]
     .into_iter()
-    .fold(ESMTP, |features, (offered, bit)| if offered { features | bit } else { features })
+    .fold(
+        ESMTP,
+        |features, (offered, bit)| if offered { features | bit } else { features },
+    )
 }

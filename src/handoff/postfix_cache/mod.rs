@@ -11,8 +11,6 @@
 mod client;
 mod labels;
 mod lend;
-mod line;
-mod quit;
 mod rounds;
 mod version;
 
@@ -23,7 +21,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use labels::{Customer, Labels};
-pub use line::Line;
 pub use rounds::{Next, Rounds};
 pub use version::Form;
 
@@ -83,25 +80,41 @@ impl PostfixCache {
     /// # Errors
     /// `postconf` cannot be asked, the version is unknown, or the settings do not allow the hand-off.
     pub async fn new(settings: PostfixSettings) -> Result<Self, HandoffError> {
-        let wrong = |cause: String| HandoffError::Configuration { mta: "Postfix", cause };
-        let service_is_plain = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+        let wrong = |cause: String| HandoffError::Configuration {
+            mta: "Postfix",
+            cause,
+        };
+        let service_is_plain =
+            |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
         if settings.service.is_empty() || !settings.service.chars().all(service_is_plain) {
-            return Err(wrong("the service's name may hold letters, digits, - _ and . only".to_owned()));
+            return Err(wrong(
+                "the service's name may hold letters, digits, - _ and . only".to_owned(),
+            ));
         }
         let queue = Queue {
             command_directory: settings.command_directory.clone(),
             config_directory: settings.config_directory.clone(),
         };
-        let names = ["mail_version", "queue_directory", "connection_cache_ttl_limit", "connection_cache_service_name"];
+        let names = [
+            "mail_version",
+            "queue_directory",
+            "connection_cache_ttl_limit",
+            "connection_cache_service_name",
+        ];
         let values = queue.parameters(&names, CONFIGURATION_TIME).await?;
         let [mail_version, queue_directory, ttl, cache] = values.as_slice() else {
             return Err(wrong("postconf gives no values".to_owned()));
         };
         let form = Form::of(mail_version)?;
-        let ttl = version::time(ttl)
-            .ok_or_else(|| wrong(format!("connection_cache_ttl_limit = {ttl} is no time (say 60s)")))?;
+        let ttl = version::time(ttl).ok_or_else(|| {
+            wrong(format!(
+                "connection_cache_ttl_limit = {ttl} is no time (say 60s)"
+            ))
+        })?;
         if ttl.is_zero() {
-            return Err(wrong("connection_cache_ttl_limit = 0 switches the cache off (say 60s)".to_owned()));
+            return Err(wrong(
+                "connection_cache_ttl_limit = 0 switches the cache off (say 60s)".to_owned(),
+            ));
         }
         if ttl < SHORT_TTL {
             tracing::warn!(
@@ -111,7 +124,14 @@ impl PostfixCache {
         }
         let greets = form.greets(mail_version);
         let socket = PathBuf::from(queue_directory).join("private").join(cache);
-        Ok(Self(Arc::new(Known { settings, queue, form, greets, socket, ttl })))
+        Ok(Self(Arc::new(Known {
+            settings,
+            queue,
+            form,
+            greets,
+            socket,
+            ttl,
+        })))
     }
 
     /// Whether a message waits for one of these domains.
@@ -126,13 +146,23 @@ impl PostfixCache {
     ///
     /// # Errors
     /// The cache cannot be reached, or there is no next hop to lend for.
-    pub async fn prepare(&self, _domains: &DomainList, next_hops: &[NextHop]) -> Result<Ready, HandoffError> {
+    pub async fn prepare(
+        &self,
+        _domains: &DomainList,
+        next_hops: &[NextHop],
+    ) -> Result<Ready, HandoffError> {
         if next_hops.is_empty() {
             let cause = "no next hop is known for these domains (see the accounts file)".to_owned();
-            return Err(HandoffError::Configuration { mta: "Postfix", cause });
+            return Err(HandoffError::Configuration {
+                mta: "Postfix",
+                cause,
+            });
         }
         let client = Client::connect(&self.0.socket, self.0.greets).await?;
-        Ok(Ready { known: Arc::clone(&self.0), client })
+        Ok(Ready {
+            known: Arc::clone(&self.0),
+            client,
+        })
     }
 }
 

@@ -38,7 +38,10 @@ impl Form {
     /// Whether the cache greets first: since Postfix 3.6.
     #[must_use]
     pub fn greets(self, mail_version: &str) -> bool {
-        let minor = mail_version.split(['.', '-']).nth(1).and_then(|minor| minor.parse::<u32>().ok());
+        let minor = mail_version
+            .split(['.', '-'])
+            .nth(1)
+            .and_then(|minor| minor.parse::<u32>().ok());
         self != Self::Plain || minor.is_some_and(|minor| minor >= 6)
     }
 }
@@ -56,5 +59,7 @@ pub(super) fn time(text: &str) -> Option<std::time::Duration> {
         "w" => 7 * 24 * 60 * 60,
         _ => return None,
     };
-    Some(std::time::Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(factor)?))
+    Some(std::time::Duration::from_secs(
+        number.parse::<u64>().ok()?.checked_mul(factor)?,
+    ))
 }

@@ -3,7 +3,7 @@
 //! The kernel counts, for each TCP connection, how long ago something was sent or received. That tells whether an
 //! smtp(8) process is using the connection, and whether the customer has closed it, while not one octet is read.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 // The macro below speaks of `libc` by this name.
@@ -35,14 +35,20 @@ struct TcpInfo {
 #[derive(Debug, Clone, Copy)]
 struct KernelTcpInfo;
 
-nix::getsockopt_impl!(KernelTcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, TcpInfo, GetStruct<TcpInfo>);
+nix::getsockopt_impl!(
+    KernelTcpInfo,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    TcpInfo,
+    GetStruct<TcpInfo>
+);
 
 /// `TCP_ESTABLISHED` in the kernel's numbering.
 const ESTABLISHED: u8 = 1;
 
 /// The state of a connection at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line {
+pub(crate) struct Line {
     /// Both sides can still send.
     pub open: bool,
     /// How long nothing was sent or received, acknowledgements aside.
@@ -56,8 +62,8 @@ pub struct Line {
 impl Line {
     /// Looks at the connection; `None` if it is no TCP connection.
     #[must_use]
-    pub fn look(connection: &OwnedFd) -> Option<Self> {
-        let info = getsockopt(&connection.as_fd(), KernelTcpInfo).ok()?;
+    pub(crate) fn look(connection: &impl AsFd) -> Option<Self> {
+        let info = getsockopt(connection, KernelTcpInfo).ok()?;
         Some(Self {
             open: info.state == ESTABLISHED,
             quiet: Duration::from_millis(info.last_data_sent.min(info.last_data_received).into()),

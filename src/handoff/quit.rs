@@ -14,7 +14,9 @@ const ANSWER_LIMIT: usize = 2048;
 
 /// Says QUIT, waits for the answer, closes. True if the answer was 221.
 pub(crate) async fn quit(connection: OwnedFd) -> bool {
-    tokio::time::timeout(ANSWER_TIME, exchange(connection)).await.is_ok_and(|answer| answer.is_ok_and(|code| code))
+    tokio::time::timeout(ANSWER_TIME, exchange(connection))
+        .await
+        .is_ok_and(|answer| answer.is_ok_and(|code| code))
 }
 
 async fn exchange(connection: OwnedFd) -> std::io::Result<bool> {
