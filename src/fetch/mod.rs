@@ -15,23 +15,21 @@ pub use report::{End, Report};
 /// What the customer's process is asked to do.
 #[derive(Debug)]
 pub struct Options {
-    /// The name for the 220 of a failed hand-off and for EHLO.
-    pub hostname: String,
     /// Each is fetched from once, all at the same time.
     pub providers: Vec<config::Provider>,
     /// Print JSON objects instead of sentences.
     pub json: bool,
 }
 
-/// Fetches from all of them, prints one line each on standard output, and returns the exit
-/// code: 0 if all went well, else that of the first in the file's order that did not.
+/// Fetches from all of them at the same time, prints one line each on standard output, in their
+/// order, and returns how each ended.
 ///
 /// # Errors
 /// When the runtime cannot be started or standard output cannot be written.
-pub fn run(options: Options) -> io::Result<u8> {
+pub fn run(options: Options) -> io::Result<Vec<End>> {
     // One connection needs no thread pool.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let reports = runtime.block_on(fetch_all(options.providers, options.hostname));
+    let reports = runtime.block_on(fetch_all(options.providers));
     let mut out = io::stdout().lock();
     for report in &reports {
         if options.json {
@@ -41,14 +39,13 @@ pub fn run(options: Options) -> io::Result<u8> {
             writeln!(out, "{report}")?;
         }
     }
-    Ok(reports.iter().map(|report| report.exit).find(|&exit| exit != 0).unwrap_or(0))
+    Ok(reports.iter().map(|report| report.end).collect())
 }
 
-async fn fetch_all(providers: Vec<config::Provider>, hostname: String) -> Vec<Report> {
+async fn fetch_all(providers: Vec<config::Provider>) -> Vec<Report> {
     let mut fetches = JoinSet::new();
     for (place, provider) in providers.into_iter().enumerate() {
-        let hostname = hostname.clone();
-        fetches.spawn(async move { (place, session::fetch(&provider, &hostname).await) });
+        fetches.spawn(async move { (place, session::fetch(&provider).await) });
     }
     let mut reports = Vec::new();
     while let Some(ended) = fetches.join_next().await {

@@ -12,9 +12,9 @@ use crate::handoff::customer::{Carried, Ready, prepare};
 use crate::odmr::customer::{Customer, Outcome, Settings, Step, Wait};
 use crate::report;
 use crate::sasl::Secret;
-use crate::smtp::REPLY_LINE;
-use crate::smtp::reply::{Reply, ReplyReader};
+use crate::smtp::{Reply, ReplyReader};
 use crate::wire::{Wire, WireError};
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -28,7 +28,7 @@ const FOLLOW_TIME: Duration = Duration::from_secs(24 * 3600);
 struct Stop(End, String);
 
 /// Fetches once from one provider.
-pub(super) async fn fetch(provider: &Provider, hostname: &str) -> Report {
+pub(super) async fn fetch(provider: &Provider) -> Report {
     let id = report::session_id();
     let started = Instant::now();
     let mut report = Report {
@@ -43,7 +43,7 @@ pub(super) async fn fetch(provider: &Provider, hostname: &str) -> Report {
         exit: End::Configuration.exit_code(),
         text: String::new(),
     };
-    let stopped = attempt(provider, hostname, &id, &mut report).await;
+    let stopped = attempt(provider, &id, &mut report).await;
     let Stop(end, text) = stopped.unwrap_or_else(|stop| stop);
     let report = report.ended(end, started.elapsed(), text);
     tracing::info!(
@@ -57,21 +57,22 @@ pub(super) async fn fetch(provider: &Provider, hostname: &str) -> Report {
 
 async fn attempt(
     provider: &Provider,
-    hostname: &str,
     id: &str,
     report: &mut Report,
 ) -> Result<Stop, Stop> {
-    let secret = provider
-        .secret
-        .read()
+    let source = provider.secret.clone();
+    // A password command may take its time; the other fetches go on meanwhile.
+    let secret = tokio::task::spawn_blocking(move || source.read())
         .await
+        .map_err(|error| Stop(End::Configuration, format!("cannot read {}: {error}", provider.secret)))?
         .map_err(|error| Stop(End::Configuration, error.to_string()))?;
-    let stream = dial(&provider.host, provider.port, provider.connect_time)
+    let stream = dial(&provider.host, provider.port, provider.timers.connect)
         .await
         .map_err(|error| Stop(End::Unreachable, error.to_string()))?;
-    let wire = Wire::new(stream, REPLY_LINE).map_err(|error| lost(&error, "connecting"))?;
+    let wire = Wire::new(stream, ReplyReader::LINE_LIMIT).map_err(|error| lost(&error, "connecting"))?;
     report.peer = Some(wire.peer().to_string());
     tracing::info!(session = id, provider = %provider.name, peer = %wire.peer(), "connected");
+    let hostname = provider.hostname.clone().unwrap_or_else(|| literal(wire.local().ip()));
     let mut talk = Talk { provider, hostname, id, wire, replies: ReplyReader::new(), ready: None };
     let (machine, end) = talk.until_the_turn(secret).await;
     report.mechanism = machine.mechanism().map(|mechanism| mechanism.name().to_owned());
@@ -95,7 +96,7 @@ enum Talked {
 
 struct Talk<'a> {
     provider: &'a Provider,
-    hostname: &'a str,
+    hostname: String,
     id: &'a str,
     wire: Wire,
     replies: ReplyReader,
@@ -106,7 +107,7 @@ impl Talk<'_> {
     async fn until_the_turn(&mut self, secret: Secret) -> (Customer, Result<Talked, Stop>) {
         let provider = self.provider;
         let mut machine = Customer::new(Settings {
-            ehlo_name: self.hostname.to_owned(),
+            ehlo_name: self.hostname.clone(),
             user: provider.user.clone(),
             password: secret,
             domains: provider.domains.clone(),
@@ -157,12 +158,12 @@ impl Talk<'_> {
     /// The next whole reply, within the time its command deserves.
     async fn reply(&mut self, wait: Wait) -> Result<Reply, Stop> {
         let limit = match wait {
-            Wait::Atrn => self.provider.atrn_time,
-            Wait::Greeting | Wait::Ehlo | Wait::Auth | Wait::Quit => self.provider.command_time,
+            Wait::Atrn => self.provider.timers.atrn,
+            Wait::Greeting | Wait::Ehlo | Wait::Auth | Wait::Quit => self.provider.timers.command,
         };
         let read = async {
             loop {
-                let line = self.wire.line().await.map_err(|error| lost(&error, wait.name()))?;
+                let line = self.wire.line().await.map_err(|error| lost(&error, what(wait)))?;
                 match self.replies.feed_line(line) {
                     Ok(Some(reply)) => return Ok(reply),
                     Ok(None) => {}
@@ -174,8 +175,7 @@ impl Talk<'_> {
             Ok(read) => read,
             Err(_) => {
                 let seconds = limit.as_secs();
-                let what = wait.name();
-                Err(Stop(End::TryLater, format!("no reply to {what} in {seconds} s (try later)")))
+                Err(Stop(End::TryLater, format!("no reply to {} in {seconds} s (try later)", what(wait))))
             }
         }
     }
@@ -203,7 +203,7 @@ impl Talk<'_> {
         let (local, peer) = (self.wire.local(), self.wire.peer());
         let released = self.wire.release().map_err(|error| lost(&error, "the turn"))?;
         let carried = ready
-            .commit(released, self.hostname)
+            .commit(released, &self.hostname)
             .await
             .map_err(|error| Stop(End::TryLater, error.to_string()))?;
         let to = self.provider.handoff.name();
@@ -225,6 +225,17 @@ impl Talk<'_> {
     }
 }
 
+/// The command whose reply is waited for, in the operator's words.
+fn what(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Greeting => "the connection",
+        Wait::Ehlo => "EHLO",
+        Wait::Auth => "AUTH",
+        Wait::Atrn => "ATRN",
+        Wait::Quit => "QUIT",
+    }
+}
+
 fn lost(error: &WireError, during: &str) -> Stop {
     Stop(End::TryLater, format!("connection lost during {during}: {error} (try later)"))
 }
@@ -233,12 +244,21 @@ fn lost(error: &WireError, during: &str) -> Stop {
 fn stop(outcome: Outcome, unready: Option<HandoffError>) -> Stop {
     let end = match &outcome {
         Outcome::NoMail => End::NoMail,
+        Outcome::Settings { .. } => End::Configuration,
         Outcome::Refused { .. } | Outcome::AuthFailed { .. } | Outcome::NoMechanism { .. } => End::Refused,
-        Outcome::TryLater { .. } | Outcome::MtaNotReady => End::TryLater,
+        Outcome::TryLater { .. } | Outcome::MtaNotReady | Outcome::Abandoned { .. } => End::TryLater,
         Outcome::NoAtrn | Outcome::Protocol { .. } => End::Protocol,
     };
     match (outcome, unready) {
         (Outcome::MtaNotReady, Some(error)) => Stop(end, error.to_string()),
         (outcome, _) => Stop(end, report::safe(&outcome.to_string()).to_string()),
+    }
+}
+
+/// A machine without a name says its address (RFC 5321 4.1.1.1, rule B8).
+fn literal(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(ip) => format!("[{ip}]"),
+        IpAddr::V6(ip) => format!("[IPv6:{ip}]"),
     }
 }

@@ -1,6 +1,6 @@
 //! The customer's hand-offs behind one face: prepare before ATRN, commit after the 250.
 
-use super::error::HandoffError;
+use super::HandoffError;
 use super::exec::{self, Exec};
 use super::postfix_pass::{self, PostfixPass};
 use crate::config::CustomerHandoff;

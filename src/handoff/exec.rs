@@ -5,7 +5,7 @@
 //! qmail's and systemd's kind of server read it from the environment, so that is set as well.
 //! Standard error stays ours: what a mail server says there must never reach the provider.
 
-use super::error::HandoffError;
+use super::HandoffError;
 use crate::wire::Released;
 use nix::unistd::{AccessFlags, User, access};
 use std::ffi::OsString;

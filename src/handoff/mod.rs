@@ -11,10 +11,14 @@ use crate::smtp::next_hop::NextHop;
 use crate::wire::Released;
 
 pub mod attributes;
+pub mod customer;
 pub mod error;
+pub mod exec;
 pub mod exim_continue;
 mod line;
 pub mod postfix_cache;
+pub mod postfix_pass;
+pub mod provider;
 mod quit;
 
 pub use error::HandoffError;

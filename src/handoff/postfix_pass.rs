@@ -11,8 +11,8 @@
 //! smtpd(8) takes the addresses from the attributes, so its log and its access rules see the
 //! provider itself, and `mynetworks` never matches by accident (rule C9).
 
-use super::attributes;
-use super::error::HandoffError;
+use super::HandoffError;
+use super::attributes::Writer;
 use crate::wire::Released;
 use sendfd::SendWithFd;
 use std::io;
@@ -90,12 +90,13 @@ impl Ready {
             }
         }
         let (peer, local) = (released.peer(), released.local());
-        let list = attributes::encode(&[
-            ("client_address", &peer.ip().to_string()),
-            ("client_port", &peer.port().to_string()),
-            ("server_address", &local.ip().to_string()),
-            ("server_port", &local.port().to_string()),
-        ]);
+        let list = Writer::new()
+            .put("client_address", &peer.ip().to_string())
+            .put("client_port", &peer.port().to_string())
+            .put("server_address", &local.ip().to_string())
+            .put("server_port", &local.port().to_string())
+            .finish()
+            .map_err(io::Error::other)?;
         self.service.write_all(&list).await?;
         // The receiver says nothing: it closes when it has read everything.
         let mut nothing = [0_u8; 1];

@@ -4,7 +4,7 @@
 //! only then are the accounts read (so a later reload, as the mail server's user, cannot fail
 //! where the start succeeded) and the mail server asked for its version and its sockets.
 
-mod closing;
+mod asking;
 mod listener;
 mod privileges;
 mod reload;
@@ -12,11 +12,11 @@ mod session;
 mod state;
 mod turned;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, StandInKey};
 use crate::config;
 use crate::handoff::provider::ProviderHandoff;
 use crate::report;
-use crate::smtp::COMMAND_LINE;
+use crate::smtp::COMMAND_LIMIT;
 use crate::wire::Wire;
 use state::{Files, State};
 use std::io;
@@ -80,9 +80,10 @@ pub fn run(options: Options) -> Result<(), ServeError> {
         None => ProviderHandoff::default_user(&options.serve)?,
     };
     privileges::drop_to(&user)?;
-    let accounts = Arc::new(Accounts::load(&options.serve.accounts)?);
+    let key = StandInKey::draw().map_err(io::Error::from)?;
+    let accounts = Arc::new(Accounts::load(&options.serve.accounts, &key)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(serve(options, listeners, accounts));
+    let ended = runtime.block_on(serve(options, listeners, accounts, key));
     // What is still in a blocking call (a password hash) is not waited for.
     runtime.shutdown_background();
     ended
@@ -92,20 +93,18 @@ async fn serve(
     options: Options,
     listeners: Vec<StdListener>,
     accounts: Arc<Accounts>,
+    key: StandInKey,
 ) -> Result<(), ServeError> {
     let Options { config_file, serve } = options;
     let handoff = ProviderHandoff::new(&serve).await?;
     let mut hangup = signal(SignalKind::hangup())?;
     let (stop, stopping) = watch::channel(false);
-    for domain in accounts.shared_next_hops() {
-        tracing::warn!(user = %report::safe(&domain), "several domains share a next hop: this customer can only fetch all of them at once");
-    }
     let addresses: Vec<String> = listeners.iter().filter_map(local).map(|at| at.to_string()).collect();
     tracing::info!(
         listen = %addresses.join(","), handoff = handoff.name(), accounts = accounts.len(),
         hostname = %serve.hostname, "ready"
     );
-    let state = Arc::new(State::new(Files { serve, accounts }, handoff, stopping));
+    let state = Arc::new(State::new(Files { serve, accounts }, key, handoff, stopping));
     let mut acceptors = JoinSet::new();
     for listener in listeners {
         let listener = TcpListener::from_std(listener)?;
@@ -153,26 +152,32 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 }
 
 fn admit(sessions: &mut JoinSet<()>, state: &Arc<State>, stream: TcpStream) {
-    let wire = match Wire::new(stream, COMMAND_LINE) {
+    let wire = match Wire::new(stream, COMMAND_LIMIT) {
         Ok(wire) => wire,
         Err(error) => {
             tracing::debug!(%error, "gone before it was greeted");
             return;
         }
     };
-    let id = report::session_id();
-    match state.admit(wire.peer().ip()) {
-        Some(admitted) => {
-            let state = Arc::clone(state);
-            sessions.spawn(async move {
-                session::serve(state, wire, id).await;
-                drop(admitted);
-            });
-        }
-        None => {
-            sessions.spawn(session::turn_away(wire, id));
-        }
+    let files = state.files();
+    let address = wire.peer().ip();
+    if !files.admits(address) {
+        tracing::info!(peer = %wire.peer(), "554: not in serve.sources");
+        let reply = session::not_for_you(&files);
+        sessions.spawn(async move { session::turn_away(wire, &reply).await });
+        return;
     }
+    let Some(admitted) = state.admit(address) else {
+        tracing::warn!(peer = %wire.peer(), "421: too many connections (see serve.limits)");
+        let reply = session::busy(&files);
+        sessions.spawn(async move { session::turn_away(wire, &reply).await });
+        return;
+    };
+    let state = Arc::clone(state);
+    sessions.spawn(async move {
+        session::serve(state, wire).await;
+        drop(admitted);
+    });
 }
 
 fn local(listener: &StdListener) -> Option<SocketAddr> {

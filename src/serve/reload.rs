@@ -2,7 +2,7 @@
 
 use super::state::{Files, State};
 use crate::accounts::Accounts;
-use crate::config::{self, Config};
+use crate::config;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,14 +19,13 @@ pub(super) fn reload(config_file: &Path, state: &State) {
 }
 
 fn read(config_file: &Path, state: &State) -> Result<Files, String> {
-    let config = Config::load(config_file).map_err(|error| error.to_string())?;
-    let serve = config
-        .serve
-        .ok_or_else(|| format!("{} has no [serve] table", config_file.display()))?;
+    let serve = config::load(config_file)
+        .and_then(|config| config.service(config_file))
+        .map_err(|error| error.to_string())?;
     if let Some(key) = needs_restart(&state.files().serve, &serve) {
         return Err(format!("serve.{key} changed (restart to change it)"));
     }
-    let accounts = Accounts::reload(&serve.accounts, &state.files().accounts).map_err(|error| error.to_string())?;
+    let accounts = Accounts::load(&serve.accounts, &state.key).map_err(|error| error.to_string())?;
     Ok(Files { serve, accounts: Arc::new(accounts) })
 }
 

@@ -1,9 +1,10 @@
 //! What all sessions of the provider share: accounts, the customers that are being served, and
 //! the word to stop.
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, StandInKey};
 use crate::config;
 use crate::handoff::provider::ProviderHandoff;
+use crate::sasl::Mechanism;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -14,6 +15,8 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(super) struct State {
     files: RwLock<Arc<Files>>,
+    /// Makes the answers to unknown users; the same for the life of the process.
+    pub(super) key: StandInKey,
     /// How a turned connection is given to the mail server.
     pub(super) handoff: ProviderHandoff,
     served: Mutex<Served>,
@@ -27,6 +30,20 @@ pub(super) struct State {
 pub(super) struct Files {
     pub(super) serve: config::Serve,
     pub(super) accounts: Arc<Accounts>,
+}
+
+impl Files {
+    /// What to offer: what the operator allows and at least one account can use (conflict X5).
+    pub(super) fn offered(&self) -> Vec<Mechanism> {
+        let possible = self.accounts.mechanisms_possible();
+        self.serve.mechanisms.iter().copied().filter(|one| possible.contains(one)).collect()
+    }
+
+    /// May this address connect at all? In addition to, never instead of, AUTH (rule R31).
+    pub(super) fn admits(&self, address: IpAddr) -> bool {
+        let sources = &self.serve.sources;
+        sources.is_empty() || sources.iter().any(|network| network.contains(address))
+    }
 }
 
 /// Who is being served, and when each was served last.
@@ -52,9 +69,25 @@ pub(super) enum NotNow {
     TooSoon,
 }
 
+impl NotNow {
+    /// For the log.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Busy => "another session of this customer is open",
+            Self::TooSoon => "served less than serve.retry_interval ago",
+        }
+    }
+}
+
 impl State {
-    pub(super) fn new(files: Files, handoff: ProviderHandoff, stopping: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        files: Files,
+        key: StandInKey,
+        handoff: ProviderHandoff,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
         Self {
+            key,
             files: RwLock::new(Arc::new(files)),
             handoff,
             served: Mutex::default(),

@@ -5,15 +5,13 @@
 //! been answered. And when there is nothing to send after all, they are the whole session
 //! (rule R19): EHLO, QUIT.
 
-use super::closing::Closing;
-use super::state::{Files, Reserved, State};
-use crate::handoff::provider::{Ready, Reversed};
+use super::asking::Turn;
+use super::state::{Files, State};
+use crate::handoff::Reversed;
 use crate::odmr::Turned;
 use crate::odmr::greeting::{Greeting, GreetingStep};
-use crate::smtp::REPLY_LINE;
-use crate::smtp::ehlo::Offer;
-use crate::smtp::next_hop::NextHop;
-use crate::smtp::reply::{Reply, ReplyReader};
+use crate::report::safe;
+use crate::smtp::{Offer, Reply, ReplyReader};
 use crate::wire::Wire;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -26,52 +24,39 @@ pub(super) struct Part<'a> {
     pub(super) state: &'a State,
     pub(super) files: &'a Files,
     pub(super) id: &'a str,
-    pub(super) turned: Turned,
-    pub(super) next_hops: Vec<NextHop>,
+    /// The machine's proof: who, and which domains.
+    pub(super) proof: Turned,
 }
 
-/// Carries the session from our 250 to its end.
-pub(super) async fn carry(
-    part: Part<'_>,
-    mut wire: Wire,
-    ready: Ready,
-    reserved: Reserved,
-    mut closing: Closing,
-) -> Closing {
+/// Carries the session from our 250 to its end, and says in a phrase how it ended.
+pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String {
+    let Turn { ready, reserved, next_hops } = turn;
     reserved.had_its_turn();
+    let Some(domains) = part.proof.domains().cloned() else {
+        return "turned without domains, the mail stays queued".to_owned();
+    };
     let (customer, offer) = match first_words(&part, &mut wire).await {
         Ok(heard) => heard,
-        Err(how) => {
+        Err(end) => {
             wire.close().await;
-            closing.end(how);
-            return closing;
+            return format!("{end}, the mail stays queued");
         }
     };
-    tracing::info!(session = part.id, customer = %crate::report::safe(&customer), "greeted");
+    tracing::info!(session = part.id, customer = %safe(&customer), "greeted");
     let released = match wire.release() {
         Ok(released) => released,
-        Err(error) => {
-            closing.end(format!("{error}, the mail stays queued"));
-            return closing;
-        }
+        Err(error) => return format!("{error}, the mail stays queued"),
     };
-    let reversed = Reversed {
-        released,
-        customer,
-        offer,
-        domains: part.turned.domains().clone(),
-        next_hops: part.next_hops,
-        session: part.id.to_owned(),
-    };
+    let session = part.id.to_owned();
+    let reversed = Reversed { released, customer, offer, domains, next_hops, session };
     let ended = ready.run(reversed, part.state.stopping.clone()).await;
-    closing.end(ended.how);
     drop(reserved);
-    closing
+    ended.how
 }
 
 /// Hears 220, says EHLO, reads the offer; or ends the session and says how.
 async fn first_words(part: &Part<'_>, wire: &mut Wire) -> Result<(String, Offer), String> {
-    wire.set_limit(REPLY_LINE);
+    wire.set_limit(ReplyReader::LINE_LIMIT);
     let mut machine = Greeting::new(&part.files.serve.hostname);
     let mut replies = ReplyReader::new();
     let by = Instant::now() + part.files.serve.limits.greeting_time;
@@ -80,7 +65,7 @@ async fn first_words(part: &Part<'_>, wire: &mut Wire) -> Result<(String, Offer)
         let reply = tokio::select! {
             reply = timeout_at(by, read_reply(wire, &mut replies)) => reply,
             _ = stopping.wait_for(|stop| *stop) => {
-                quit(&machine, wire, &mut replies).await;
+                quit(&mut machine, wire, &mut replies).await;
                 return Err("stopped by the operator before the hand-off".to_owned());
             }
         };
@@ -88,7 +73,7 @@ async fn first_words(part: &Part<'_>, wire: &mut Wire) -> Result<(String, Offer)
             Ok(Ok(reply)) => reply,
             Ok(Err(how)) => return Err(how),
             Err(_) => {
-                quit(&machine, wire, &mut replies).await;
+                quit(&mut machine, wire, &mut replies).await;
                 return Err("no greeting from the customer in time".to_owned());
             }
         };
@@ -114,7 +99,7 @@ async fn read_reply(wire: &mut Wire, replies: &mut ReplyReader) -> Result<Reply,
 }
 
 /// Ends in good order: QUIT, and its 221 if it comes soon (RFC 5321 4.1.1.10).
-async fn quit(machine: &Greeting, wire: &mut Wire, replies: &mut ReplyReader) {
+async fn quit(machine: &mut Greeting, wire: &mut Wire, replies: &mut ReplyReader) {
     if wire.send(&machine.finish()).await.is_ok() {
         let answered = timeout(QUIT_TIME, read_reply(wire, replies)).await;
         tracing::debug!(answered = answered.is_ok(), "QUIT after the turn");
