@@ -50,9 +50,6 @@ pub enum HandoffError {
     /// Anything else, as a whole sentence.
     #[error("{0}")]
     Other(String),
-    /// The customer's mail server does not take the connection; the sentence is whole.
-    #[error("{0}")]
-    Customer(String),
     /// The queue could not be asked.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -63,12 +60,5 @@ impl HandoffError {
     #[must_use]
     pub fn new(sentence: impl Into<String>) -> Self {
         Self::Other(sentence.into())
-    }
-}
-
-impl HandoffError {
-    /// A sentence of a customer's hand-off: `cannot VERB OBJECT: CAUSE (what to do)`.
-    pub(super) fn new(sentence: impl Into<String>) -> Self {
-        Self::Customer(sentence.into())
     }
 }

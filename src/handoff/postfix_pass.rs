@@ -12,7 +12,7 @@
 //! provider itself, and `mynetworks` never matches by accident (rule C9).
 
 use super::HandoffError;
-use super::attributes::Writer;
+use super::attributes;
 use crate::wire::Released;
 use sendfd::SendWithFd;
 use std::io;
@@ -90,13 +90,12 @@ impl Ready {
             }
         }
         let (peer, local) = (released.peer(), released.local());
-        let list = Writer::new()
-            .put("client_address", &peer.ip().to_string())
-            .put("client_port", &peer.port().to_string())
-            .put("server_address", &local.ip().to_string())
-            .put("server_port", &local.port().to_string())
-            .finish()
-            .map_err(io::Error::other)?;
+        let list = attributes::encode(&[
+            ("client_address", &peer.ip().to_string()),
+            ("client_port", &peer.port().to_string()),
+            ("server_address", &local.ip().to_string()),
+            ("server_port", &local.port().to_string()),
+        ]);
         self.service.write_all(&list).await?;
         // The receiver says nothing: it closes when it has read everything.
         let mut nothing = [0_u8; 1];

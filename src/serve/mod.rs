@@ -15,7 +15,6 @@ mod turned;
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
 use crate::handoff::provider::ProviderHandoff;
-use crate::report;
 use crate::smtp::COMMAND_LIMIT;
 use crate::wire::Wire;
 use state::{Files, State};

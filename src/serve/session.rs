@@ -108,7 +108,7 @@ impl<'a> Session<'a> {
     }
 
     async fn until_the_turn(mut self) -> (report::Session, Outcome) {
-        let mut next = Ok(Action::Say(self.machine.greeting()));
+        let mut next: Next = Ok(Action::Say(self.machine.greeting()));
         loop {
             next = match next {
                 Err(end) => return (self.closing, Outcome::Over(end.to_owned())),
