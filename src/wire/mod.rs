@@ -71,7 +71,12 @@ impl Wire {
         stream.set_nodelay(true)?;
         let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
         socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-        Ok(Self { stream, reader: LineReader::new(limit), peer, local })
+        Ok(Self {
+            stream,
+            reader: LineReader::new(limit),
+            peer,
+            local,
+        })
     }
 
     /// The peer's address and port; IPv4 is never shown as mapped IPv6.
@@ -125,7 +130,11 @@ impl Wire {
     /// [`WireError::Broken`] when the connection is lost.
     pub fn pending(&self) -> Result<bool, WireError> {
         let mut one = [0_u8; 1];
-        match recv(self.stream.as_raw_fd(), &mut one, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+        match recv(
+            self.stream.as_raw_fd(),
+            &mut one,
+            MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
+        ) {
             Ok(octets) => Ok(octets > 0),
             Err(Errno::EAGAIN) => Ok(false),
             Err(errno) => Err(io::Error::from(errno).into()),
@@ -170,7 +179,9 @@ impl Wire {
             }
         };
         // Running out of time is as good an end as the peer's own close.
-        tokio::time::timeout(LINGER, drained).await.unwrap_or_default();
+        tokio::time::timeout(LINGER, drained)
+            .await
+            .unwrap_or_default();
     }
 }
 
@@ -191,10 +202,14 @@ fn take_line(stream: &TcpStream, reader: &mut LineReader) -> io::Result<Taken> {
     };
     let (used, line) = reader.feed(octets);
     let Some(part) = look.get_mut(..used) else {
-        return Err(io::Error::other("the line reader took more than it was given"));
+        return Err(io::Error::other(
+            "the line reader took more than it was given",
+        ));
     };
     if recv(fd, part, MsgFlags::MSG_DONTWAIT)? != used {
-        return Err(io::Error::other("octets vanished between looking and reading"));
+        return Err(io::Error::other(
+            "octets vanished between looking and reading",
+        ));
     }
     Ok(line.map_or(Taken::Part, Taken::Line))
 }
