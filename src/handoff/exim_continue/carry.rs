@@ -1,5 +1,6 @@
 //! The life of a connection that Exim has: start it with the first message, and look on until the session is over.
 
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -9,17 +10,16 @@ use tokio::process::{ChildStderr, Command};
 use tokio::sync::watch;
 
 use super::arguments::{arguments, probe};
-use super::{Ended, Form, Known, Reversed};
+use super::{Ended, Form, Known, MESSAGES, QUEUE_TIME, Reversed};
 use crate::handoff::line::Line;
 use crate::handoff::quit::quit;
 use crate::queue::exim::Queue;
-use crate::queue::{QueueError, Snapshot, cut};
+use crate::queue::{QueueError, cut};
+use crate::smtp::domain::DomainList;
 use crate::smtp::next_hop::NextHop;
 
-/// How many waiting messages the first is chosen from.
-const CHOICE: usize = 10_000;
-/// How long Exim may take to list its queue.
-const QUEUE_TIME: Duration = Duration::from_secs(60);
+/// Of how many messages that are left the logs are read.
+const LOGS: usize = 200;
 /// How often the connection is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// How much of Exim's error output is kept for the log, in octets.
@@ -66,7 +66,7 @@ pub(super) async fn run(
 ) -> Ended {
     let queue = match known
         .queue
-        .snapshot(&reversed.domains, CHOICE, QUEUE_TIME)
+        .snapshot(&reversed.domains, MESSAGES, QUEUE_TIME)
         .await
     {
         Ok(queue) => queue,
@@ -80,7 +80,7 @@ pub(super) async fn run(
             };
         }
     };
-    let Some(message) = pick(known, next_hop, &queue) else {
+    let Some(message) = known.order().pick(next_hop, &queue) else {
         // Delivered elsewhere or removed since the 250: EHLO and QUIT are the whole session (RFC 2645 5.2.1).
         let clean = quit(reversed.released.into_fd()).await;
         return Ended {
@@ -109,11 +109,7 @@ pub(super) async fn run(
     drop(reversed.released);
     let remaining = match &over {
         Over::Shutdown | Over::TimeUp => None,
-        Over::Closed | Over::Failed(_) => known
-            .queue
-            .waiting(&reversed.domains, QUEUE_TIME)
-            .await
-            .ok(),
+        Over::Closed | Over::Failed(_) => remember(known, next_hop, &reversed.domains).await,
     };
     let (how, clean) = match over {
         Over::Closed if remaining == Some(false) => ("delivered all".to_owned(), true),
@@ -135,12 +131,17 @@ pub(super) async fn run(
     }
 }
 
-fn pick(known: &Known, next_hop: &NextHop, queue: &Snapshot) -> Option<String> {
-    known
-        .firsts
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .pick(next_hop, queue)
+/// Remembers which of the messages that are left were put off by the customer. Says whether any mail is left.
+async fn remember(known: &Known, next_hop: &NextHop, domains: &DomainList) -> Option<bool> {
+    let left = known.queue.snapshot(domains, MESSAGES, QUEUE_TIME).await.ok()?;
+    let mut put_off = HashSet::new();
+    for id in left.waiting.keys().take(LOGS) {
+        if known.queue.was_put_off(id, QUEUE_TIME).await.unwrap_or(false) {
+            put_off.insert(id.clone());
+        }
+    }
+    known.order().ended(next_hop, &left, put_off);
+    Some(!left.is_empty())
 }
 
 /// Runs `exim -MC` and waits until the connection is closed.
