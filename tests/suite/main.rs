@@ -16,7 +16,9 @@
 )]
 mod network;
 mod next_hop;
+mod odmr_world;
 mod sasl_by_hand;
 mod sasl_exchange;
 mod sasl_scram_hostile;
 mod sasl_vectors;
+mod transcripts;
