@@ -21,4 +21,8 @@ mod sasl_by_hand;
 mod sasl_exchange;
 mod sasl_scram_hostile;
 mod sasl_vectors;
+mod smtp_command;
+mod smtp_domain;
+mod smtp_line;
+mod smtp_reply;
 mod transcripts;
