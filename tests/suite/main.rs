@@ -16,6 +16,9 @@
 )]
 mod network;
 mod next_hop;
+mod odmr_customer;
+mod odmr_greeting;
+mod odmr_provider;
 mod odmr_world;
 mod sasl_by_hand;
 mod sasl_exchange;
