@@ -28,6 +28,11 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(whole, read(bytes, usize::from(*piece).max(1), limit));
     for line in whole.iter().flatten() {
         assert!(line.as_bytes().len() + 2 <= limit.max(2));
-        assert!(!line.as_bytes().iter().any(|octet| b"\r\n\0".contains(octet)));
+        assert!(
+            !line
+                .as_bytes()
+                .iter()
+                .any(|octet| b"\r\n\0".contains(octet))
+        );
     }
 });
