@@ -43,7 +43,7 @@ fn talk(world: &World, settings: Settings) -> (Step, Vec<String>) {
     }
 }
 
-/// Rules: R5, R11, R24, B68, B69, B36
+/// Rules: R5, R11, R24, R32, B68, B69, B36
 #[test]
 fn our_customer_and_our_provider_agree_with_every_mechanism() {
     for mechanism in Mechanism::ALL {
