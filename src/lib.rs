@@ -3,4 +3,5 @@
 //! The map of the house is completed as its rooms are built.
 #![forbid(unsafe_code)]
 
+pub mod sasl;
 pub mod smtp;

@@ -8,6 +8,8 @@ pub mod command;
 pub mod domain;
 pub mod ehlo;
 pub mod line;
+pub mod network;
+pub mod next_hop;
 pub mod reply;
 mod verb;
 
