@@ -3,5 +3,8 @@
 //! The map of the house is completed as its rooms are built.
 #![forbid(unsafe_code)]
 
+pub mod accounts;
+pub mod cli;
+pub mod config;
 pub mod sasl;
 pub mod smtp;

@@ -1,0 +1,3 @@
+//! The configuration; only the part that the accounts file shares with it is here yet.
+
+pub mod suggest;
