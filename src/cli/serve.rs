@@ -29,7 +29,10 @@ impl Args {
             );
             return Exit::Done;
         }
-        let options = serve::Options { config_file: path.to_owned(), serve: settings };
+        let options = serve::Options {
+            config_file: path.to_owned(),
+            serve: settings,
+        };
         match serve::run(options) {
             Ok(()) => Exit::Done,
             Err(error) => failed(&error, exit(&error)),

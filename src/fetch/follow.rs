@@ -40,7 +40,11 @@ pub async fn until_closed(local: SocketAddr, peer: SocketAddr, limit: Duration) 
 }
 
 fn is_established(local: SocketAddr, peer: SocketAddr) -> Option<bool> {
-    let table = if local.is_ipv6() { "/proc/net/tcp6" } else { "/proc/net/tcp" };
+    let table = if local.is_ipv6() {
+        "/proc/net/tcp6"
+    } else {
+        "/proc/net/tcp"
+    };
     let text = fs::read_to_string(table).ok()?;
     let (local, peer) = (kernel_form(local), kernel_form(peer));
     let found = text.lines().skip(1).any(|row| {
@@ -74,7 +78,10 @@ mod tests {
     use std::time::Duration;
 
     fn runtime() -> tokio::runtime::Runtime {
-        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
             Ok(runtime) => runtime,
             Err(error) => std::panic::panic_any(error.to_string()),
         }

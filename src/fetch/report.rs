@@ -78,7 +78,15 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let domains = if self.domains.is_empty() { "all domains".to_owned() } else { self.domains.join(",") };
-        write!(f, "{}: {domains}: {} ({:.1} s)", self.provider, self.text, self.seconds)
+        let domains = if self.domains.is_empty() {
+            "all domains".to_owned()
+        } else {
+            self.domains.join(",")
+        };
+        write!(
+            f,
+            "{}: {domains}: {} ({:.1} s)",
+            self.provider, self.text, self.seconds
+        )
     }
 }

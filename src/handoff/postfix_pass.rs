@@ -47,7 +47,9 @@ impl PostfixPass {
     /// `socket` is the service's socket, usually `/var/spool/postfix/private/odmr`.
     #[must_use]
     pub fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self {
+            socket: socket.to_owned(),
+        }
     }
 
     /// Connects to the service: the proof, before ATRN, that Postfix runs and has it.
@@ -57,9 +59,15 @@ impl PostfixPass {
     pub async fn prepare(&self) -> Result<Ready, HandoffError> {
         let connected = timeout(CONNECT_TIME, UnixStream::connect(&self.socket)).await;
         match connected {
-            Ok(Ok(service)) => Ok(Ready { service, socket: self.socket.clone() }),
+            Ok(Ok(service)) => Ok(Ready {
+                service,
+                socket: self.socket.clone(),
+            }),
             Ok(Err(error)) => Err(cannot_connect(&self.socket, &error)),
-            Err(_) => Err(cannot_connect(&self.socket, &io::ErrorKind::TimedOut.into())),
+            Err(_) => Err(cannot_connect(
+                &self.socket,
+                &io::ErrorKind::TimedOut.into(),
+            )),
         }
     }
 }
@@ -119,5 +127,8 @@ fn cannot_connect(socket: &Path, error: &io::Error) -> HandoffError {
         io::ErrorKind::PermissionDenied => "run as root or as Postfix's mail_owner",
         _ => "look at Postfix's log",
     };
-    HandoffError::new(format!("cannot connect to {}: {error} ({hint})", socket.display()))
+    HandoffError::new(format!(
+        "cannot connect to {}: {error} ({hint})",
+        socket.display()
+    ))
 }

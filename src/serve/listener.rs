@@ -40,7 +40,11 @@ pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
             }
             Err(cause) => {
                 let hint = hint(&cause);
-                return Err(ListenError { address, cause, hint });
+                return Err(ListenError {
+                    address,
+                    cause,
+                    hint,
+                });
             }
         }
     }
@@ -48,7 +52,11 @@ pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
