@@ -16,7 +16,16 @@
 )]
 mod network;
 mod next_hop;
+mod odmr_customer;
+mod odmr_greeting;
+mod odmr_provider;
+mod odmr_world;
 mod sasl_by_hand;
 mod sasl_exchange;
 mod sasl_scram_hostile;
 mod sasl_vectors;
+mod smtp_command;
+mod smtp_domain;
+mod smtp_line;
+mod smtp_reply;
+mod transcripts;
