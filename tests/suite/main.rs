@@ -14,8 +14,14 @@
     missing_docs,
     unreachable_pub
 )]
+mod cli;
+mod config;
+mod conformance;
+mod layers;
+mod man;
 mod network;
 mod next_hop;
+mod report;
 mod sasl_by_hand;
 mod sasl_exchange;
 mod sasl_scram_hostile;
