@@ -17,9 +17,15 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod accounts;
 pub mod cli;
 pub mod config;
+pub mod fetch;
+pub mod handoff;
 pub mod odmr;
+pub mod queue;
 pub mod report;
 pub mod sasl;
+pub mod serve;
 pub mod smtp;
+pub mod wire;

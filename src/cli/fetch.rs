@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Exit, failed};
 use crate::config::{self, ConfigError, Provider, ProviderOptions};
+use crate::fetch::{self, End};
 
 /// The arguments of `turnabout fetch`.
 #[derive(Debug, clap::Args)]
@@ -124,7 +125,22 @@ impl Options {
     }
 }
 
-/// Where the fetch begins.
-fn start(_providers: Vec<Provider>, _json: bool) -> Exit {
-    failed(&"cannot fetch: this build has no fetch", Exit::Internal)
+/// Fetches from all of them at the same time; the exit code is the gravest.
+fn start(providers: Vec<Provider>, json: bool) -> Exit {
+    match fetch::run(fetch::Options { providers, json }) {
+        Ok(ends) => ends.into_iter().map(exit).fold(Exit::Done, Exit::graver),
+        Err(error) => failed(&format!("cannot report the fetch: {error}"), Exit::Internal),
+    }
+}
+
+/// The exit code of one fetch.
+fn exit(end: End) -> Exit {
+    match end {
+        End::Fetched | End::NoMail => Exit::Done,
+        End::Unreachable => Exit::Unavailable,
+        End::TryLater => Exit::TryLater,
+        End::Protocol => Exit::Protocol,
+        End::Refused => Exit::Refused,
+        End::Configuration => Exit::Config,
+    }
 }

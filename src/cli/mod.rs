@@ -2,7 +2,7 @@
 
 mod exit;
 mod fetch;
-mod passwd;
+pub mod passwd;
 mod serve;
 
 use std::ffi::OsString;
@@ -74,7 +74,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Command::Serve(arguments) => arguments.run(&cli.config),
         Command::Fetch(arguments) => arguments.run(&cli.config),
-        Command::Passwd(arguments) => arguments.run(),
+        Command::Passwd(arguments) => passwd(&arguments),
     }
     .into()
 }
@@ -83,4 +83,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn failed(error: &impl std::fmt::Display, exit: Exit) -> Exit {
     tracing::error!("{error}");
     exit
+}
+
+/// Changes an account and says what was done.
+fn passwd(arguments: &passwd::Args) -> Exit {
+    match passwd::run(arguments) {
+        Ok(done) => {
+            tracing::info!("{done}");
+            Exit::Done
+        }
+        Err(error) => failed(&error, Exit::Config),
+    }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Exit, failed};
 use crate::config::{self, ConfigError, Serve};
+use crate::serve::{self, ServeError};
 
 /// The arguments of `turnabout serve`.
 #[derive(Debug, clap::Args)]
@@ -28,7 +29,14 @@ impl Args {
             );
             return Exit::Done;
         }
-        start(settings)
+        let options = serve::Options {
+            config_file: path.to_owned(),
+            serve: settings,
+        };
+        match serve::run(options) {
+            Ok(()) => Exit::Done,
+            Err(error) => failed(&error, exit(&error)),
+        }
     }
 }
 
@@ -37,7 +45,12 @@ fn settings(path: &Path) -> Result<Serve, ConfigError> {
     config::load(path)?.service(path)
 }
 
-/// Where the service begins.
-fn start(_settings: Serve) -> Exit {
-    failed(&"cannot serve: this build has no service", Exit::Internal)
+/// Whose fault a start that failed is.
+fn exit(error: &ServeError) -> Exit {
+    match error {
+        ServeError::Listen(_) => Exit::Unavailable,
+        ServeError::Privileges(_) => Exit::Refused,
+        ServeError::Accounts(_) | ServeError::Handoff(_) => Exit::Config,
+        ServeError::Start(_) => Exit::Internal,
+    }
 }
