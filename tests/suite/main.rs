@@ -17,6 +17,7 @@
 mod cli;
 mod config;
 mod conformance;
+mod documents;
 mod layers;
 mod man;
 mod network;
