@@ -226,10 +226,22 @@ fn needed<'t, 'i>(
     })
 }
 
+/// What the operator wrote.
+fn noun(value: &Value<'_>) -> &'static str {
+    match value.get_ref() {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
 fn text<'t>(source: Source<'_>, value: &'t Value<'_>) -> Result<(usize, &'t str), AccountsError> {
     let at = value.span().start;
     let text = value.get_ref().as_str().ok_or_else(|| {
-        let cause = format!("a {} where a text belongs", value.get_ref().type_str());
+        let cause = format!("{} where a text belongs", noun(value));
         source.error(at, cause, "write it between quotes")
     })?;
     Ok((at, text))
@@ -251,7 +263,7 @@ fn parsed_list<T: FromStr<Err: Display>>(
     example: &str,
 ) -> Result<Vec<T>, AccountsError> {
     let list = value.get_ref().as_array().ok_or_else(|| {
-        let cause = format!("a {} where a list belongs", value.get_ref().type_str());
+        let cause = format!("{} where a list belongs", noun(value));
         source.error(
             value.span().start,
             cause,

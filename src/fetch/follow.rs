@@ -77,25 +77,18 @@ mod tests {
     use std::net::TcpListener;
     use std::time::Duration;
 
-    fn runtime() -> tokio::runtime::Runtime {
-        match tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        {
-            Ok(runtime) => runtime,
-            Err(error) => std::panic::panic_any(error.to_string()),
-        }
-    }
-
     fn watch(host: &str) -> std::io::Result<(Followed, Followed)> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let listener = TcpListener::bind((host, 0))?;
         let client = std::net::TcpStream::connect(listener.local_addr()?)?;
         let (server, peer) = listener.accept()?;
         let local = server.local_addr()?;
-        let before = runtime().block_on(until_closed(local, peer, Duration::ZERO));
+        let before = runtime.block_on(until_closed(local, peer, Duration::ZERO));
         drop(client);
         drop(server);
-        let after = runtime().block_on(until_closed(local, peer, Duration::from_secs(5)));
+        let after = runtime.block_on(until_closed(local, peer, Duration::from_secs(5)));
         Ok((before, after))
     }
 

@@ -29,34 +29,25 @@ struct Stop(End, String);
 
 /// Fetches once from one provider.
 pub(super) async fn fetch(provider: &Provider) -> Report {
-    let id = report::session_id();
+    let mut closing = report::Session::fetch(&provider.name);
+    closing.user(&provider.user);
     let started = Instant::now();
-    let mut report = Report {
-        provider: provider.name.clone(),
-        peer: None,
-        user: provider.user.clone(),
-        mechanism: None,
-        domains: provider
-            .domains
-            .iter()
-            .flat_map(|list| list.iter())
-            .map(ToString::to_string)
-            .collect(),
-        handoff: provider.handoff.name(),
-        seconds: 0.0,
-        end: End::Configuration,
-        exit: End::Configuration.exit_code(),
-        text: String::new(),
-    };
+    let mut report = Report::new(provider);
+    let id = closing.id().to_owned();
     let stopped = attempt(provider, &id, &mut report).await;
     let Stop(end, text) = stopped.unwrap_or_else(|stop| stop);
     let report = report.ended(end, started.elapsed(), text);
-    tracing::info!(
-        session = %id, provider = %report.provider, peer = report.peer.as_deref().unwrap_or("-"),
-        user = %report::safe(&report.user), domains = %report.domains.join(","),
-        mechanism = report.mechanism.as_deref().unwrap_or("-"), handoff = report.handoff,
-        seconds = report.seconds, exit = report.exit, end = %report.text, "fetch ended"
-    );
+    if let Some(peer) = &report.peer {
+        closing.peer(peer);
+    }
+    closing.domains(report.asked_for());
+    if let Some(mechanism) = &report.mechanism {
+        closing.mechanism(mechanism);
+    }
+    if end == End::Fetched {
+        closing.handoff(report.handoff);
+    }
+    closing.close(&report.text);
     report
 }
 
@@ -144,7 +135,7 @@ impl Talk<'_> {
             tracing::debug!(session = self.id, code = reply.code, "reply");
             let mut step = machine.reply(reply);
             if matches!(step, Step::Prepare) {
-                let prepared = self.prepare().await;
+                let prepared = self.prepare();
                 step = machine.prepared(prepared.is_ok());
                 unready = prepared.err();
             }
@@ -167,8 +158,8 @@ impl Talk<'_> {
         }
     }
 
-    async fn prepare(&mut self) -> Result<(), HandoffError> {
-        let ready = prepare(&self.provider.handoff).await;
+    fn prepare(&mut self) -> Result<(), HandoffError> {
+        let ready = prepare(&self.provider.handoff);
         match ready {
             Ok(ready) => {
                 self.ready = Some(ready);

@@ -23,18 +23,18 @@ pub enum Carried {
     /// A running Postfix: nothing of ours is left to wait for.
     Passed,
     /// A child of ours.
-    Running(exec::Running),
+    Running(Box<exec::Running>),
 }
 
 /// Makes the mail server ready; nothing has been promised to the provider yet.
 ///
 /// # Errors
 /// When the mail server cannot take a connection now, with what to do about it.
-pub async fn prepare(handoff: &CustomerHandoff) -> Result<Ready, HandoffError> {
+pub fn prepare(handoff: &CustomerHandoff) -> Result<Ready, HandoffError> {
     match handoff {
-        CustomerHandoff::PostfixPass { socket } => Ok(Ready::PostfixPass(
-            PostfixPass::new(socket).prepare().await?,
-        )),
+        CustomerHandoff::PostfixPass { socket } => {
+            Ok(Ready::PostfixPass(PostfixPass::new(socket).prepare()?))
+        }
         CustomerHandoff::Exec { command, user } => {
             Ok(Ready::Exec(Exec::new(command, user.as_deref())?.prepare()?))
         }
@@ -54,11 +54,11 @@ impl Ready {
                 Err(refused) => refused,
             },
             Self::Exec(ready) => match ready.commit(released) {
-                Ok(running) => return Ok(Carried::Running(running)),
+                Ok(running) => return Ok(Carried::Running(Box::new(running))),
                 Err(refused) => refused,
             },
         };
-        let (error, released) = refused;
+        let (error, released) = *refused;
         greet_421(&released, hostname);
         Err(error)
     }

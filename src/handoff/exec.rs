@@ -88,7 +88,7 @@ impl Ready {
     ///
     /// # Errors
     /// When it cannot be started; the connection comes back, so that the provider can be told.
-    pub fn commit(self, released: Released) -> Result<Running, (HandoffError, Released)> {
+    pub fn commit(self, released: Released) -> Result<Running, Box<(HandoffError, Released)>> {
         match self.spawn(&released) {
             Ok(child) => Ok(Running {
                 child,
@@ -99,7 +99,7 @@ impl Ready {
                     "cannot start {}: {error} (run the command by hand as the same user)",
                     self.exec.program.display()
                 );
-                Err((HandoffError::new(text), released))
+                Err(Box::new((HandoffError::new(text), released)))
             }
         }
     }

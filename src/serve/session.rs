@@ -259,7 +259,7 @@ impl<'a> Session<'a> {
                 Verdict::Unavailable
             }
         };
-        self.machine.verified(verdict)
+        self.judged(verdict)
     }
 
     /// SCRAM proved the user; what may it fetch?
@@ -269,7 +269,15 @@ impl<'a> Session<'a> {
             Ok(domains) => self.accepted(user.to_owned(), domains),
             Err(reason) => self.rejected(user, &reason),
         };
-        self.machine.verified(verdict)
+        self.judged(verdict)
+    }
+
+    fn judged(&mut self, verdict: Verdict) -> Action {
+        let action = self.machine.verified(verdict);
+        if let Some(mechanism) = self.machine.mechanism() {
+            self.closing.mechanism(mechanism.name());
+        }
+        action
     }
 
     /// An AUTH exchange failed inside the machine: SCRAM, a cancel, or nonsense.

@@ -92,22 +92,19 @@ impl Labels {
 }
 
 fn destination(form: Form, next_hop: &NextHop, customer: Customer<'_>) -> String {
+    // smtp(8) makes the endpoint's label of host_addr and a port when it puts the connection back. Two customers may
+    // come from one address, and must not share a label: one could be handed the other's connection. So host_addr is
+    // the next hop, which is one customer's alone, and the customer's own address goes with the name into the log.
     let name = host_name(customer.name);
-    let address = customer.address;
-    let ip = address.ip().to_canonical();
-    let (shown, port) = match form {
-        // smtp(8) makes the endpoint's label of this address and the next hop's port when it puts the connection
-        // back. Two customers behind one address must not share a label, or one could be handed the other's
-        // connection: so the port goes into the address here.
-        Form::Plain => (format!("{ip}:{}", address.port()), String::new()),
-        // A port in network byte order, read as a number.
-        Form::Port | Form::Needs => (
-            ip.to_string(),
-            format!("host_port={}\n", address.port().to_be()),
-        ),
+    let shown = format!("{name}[{}]", customer.address.ip().to_canonical());
+    let port = match form {
+        Form::Plain => String::new(),
+        // In network byte order, read as a number.
+        Form::Port | Form::Needs => format!("host_port={}\n", next_hop.port().to_be()),
     };
     format!(
-        "destination={next_hop}\nhost_name={name}\nhost_addr={shown}\n{port}destination_features={BEST_HOST}\n\n"
+        "destination={next_hop}\nhost_name={shown}\nhost_addr={}\n{port}destination_features={BEST_HOST}\n\n",
+        next_hop.ip()
     )
 }
 

@@ -93,7 +93,6 @@ impl Lent {
         let mut rounds = Rounds::default();
         let mut flush = Next::FlushAll;
         loop {
-            let flushed_at = unix_time();
             let before = Line::look(&self.reversed.released);
             if let Err(error) = self.lend().await {
                 // Some part of it may stand in the cache, so it is not ours to speak on.
@@ -116,7 +115,7 @@ impl Lent {
                         );
                         return self.finish(how).await;
                     }
-                    match rounds.next(&queue, flushed_at, &self.reversed.next_hops) {
+                    match rounds.next(&queue, &self.reversed.next_hops) {
                         Next::Quit { left: 0 } => {
                             return self.finish("delivered all".to_owned()).await;
                         }

@@ -35,18 +35,18 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    /// Decides by the queue after a round whose flush began at `flushed_at` (seconds since 1970).
+    /// Decides by the queue after a round.
     ///
     /// Left are messages that the customer put off (4yz): they were tried, and are not tried again in this session.
     /// Messages that came in since the flush, or that Postfix tried while the connection was not in the cache, were
     /// not tried: they are the reason for another round.
-    pub fn next(&mut self, queue: &Snapshot, flushed_at: u64, next_hops: &[NextHop]) -> Next {
+    pub fn next(&mut self, queue: &Snapshot, next_hops: &[NextHop]) -> Next {
         let left = queue.waiting.len();
         let progress = self.left.replace(left).is_none_or(|before| left < before);
         self.idle = if progress { 0 } else { self.idle + 1 };
         let mut untried = Vec::new();
         for (id, waiting) in &queue.waiting {
-            if is_untried(waiting, flushed_at, next_hops) {
+            if is_untried(waiting, next_hops) {
                 let chances = self.chances.entry(id.clone()).or_default();
                 if *chances < CHANCES {
                     *chances += 1;
@@ -65,23 +65,15 @@ impl Rounds {
     }
 }
 
-/// Whether this message was never offered to the customer in the last round.
-fn is_untried(waiting: &Waiting, flushed_at: u64, next_hops: &[NextHop]) -> bool {
-    if waiting.arrival >= flushed_at
-        || waiting.reason.is_empty()
-        || waiting.reason == "deferred transport"
-    {
+/// Whether this message was never offered to the customer in the last round: by the reason that Postfix keeps with it.
+fn is_untried(waiting: &Waiting, next_hops: &[NextHop]) -> bool {
+    if waiting.reason.is_empty() || waiting.reason == "deferred transport" {
         return true;
     }
     // Postfix found no connection in the cache and dialled the next hop, where nobody listens. Compared at the start
     // only: further on the text may be the customer's.
-    let reason = waiting
-        .reason
-        .strip_prefix("delivery temporarily suspended: ")
-        .unwrap_or(&waiting.reason);
-    reason.strip_prefix("connect to ").is_some_and(|reason| {
-        next_hops
-            .iter()
-            .any(|next_hop| reason.starts_with(&format!("{}[", next_hop.ip())))
-    })
+    let reason = waiting.reason.strip_prefix("delivery temporarily suspended: ").unwrap_or(&waiting.reason);
+    reason
+        .strip_prefix("connect to ")
+        .is_some_and(|reason| next_hops.iter().any(|next_hop| reason.starts_with(&format!("{}[", next_hop.ip()))))
 }
