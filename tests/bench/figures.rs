@@ -13,17 +13,7 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The median of the quotients of the pairs.
-pub fn median_ratio(ours: &[f64], theirs: &[f64]) -> f64 {
-    let ratios: Vec<f64> = ours
-        .iter()
-        .zip(theirs)
-        .map(|(ours, theirs)| ours / theirs)
-        .collect();
-    median(&ratios)
-}
-
-/// "1.02 (0.97 to 1.05, 7 pairs)".
+/// The median of the pairs' quotients: "1.02 (0.97 to 1.05, 7 pairs)".
 pub fn ratio_with_spread(ours: &[f64], theirs: &[f64]) -> String {
     let ratios: Vec<f64> = ours
         .iter()

@@ -129,10 +129,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Ok(pid) = i32::try_from(self.child.id()) {
             // SIGTERM first: nginx's master takes its workers with it.
-            drop(nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(pid),
-                nix::sys::signal::SIGTERM,
-            ));
+            let target = nix::unistd::Pid::from_raw(pid);
+            nix::sys::signal::kill(target, nix::sys::signal::SIGTERM).ok();
         }
         end(&mut self.child, Duration::from_secs(5));
     }

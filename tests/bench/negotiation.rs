@@ -53,11 +53,21 @@ pub fn inside(words: &[&str]) {
     let [part, directory, rest @ ..] = words else {
         panic!("usage: inside PART DIRECTORY")
     };
-    process::raise_descriptor_limit();
+    let descriptors = process::raise_descriptor_limit();
+    // Behind nginx's proxy each logged-in connection is two.
+    assert!(descriptors > 12_000, "only {descriptors} open files allowed, too few for {IDLE} connections");
     let (directory, quick) = (PathBuf::from(directory), rest.contains(&"--quick"));
     match *part {
         "sessions" => sessions(&directory, quick),
         "idle" => idle(&directory, quick),
+        "try-nginx" => {
+            let s = Server::nginx(&directory);
+            for login in [Login::Plain, Login::CramMd5] {
+                loaded(&s, Plan { server: s.address, login, customers: CUSTOMERS, time: Duration::from_secs(3), own_domain: true });
+            }
+            waiting(&s, IDLE, Idle::Greeted, "greeted");
+            waiting(&s, IDLE, Idle::LoggedIn(Login::Plain), "logged in");
+        }
         unknown => panic!("no part '{unknown}'"),
     }
 }

@@ -25,7 +25,6 @@ fn configuration(directory: &Path, address: SocketAddr, auth: SocketAddr) -> Str
 daemon off;
 user nobody nogroup;
 worker_processes auto;
-worker_rlimit_nofile 65536;
 pid {directory}/nginx.pid;
 error_log {directory}/nginx.log error;
 events {{ worker_connections 16384; }}

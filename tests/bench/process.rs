@@ -185,17 +185,13 @@ pub fn read_timed(file: &std::path::Path) -> Used {
     }
 }
 
-/// Many connections need many descriptors.
-pub fn raise_descriptor_limit() {
-    let limit = libc::rlimit {
-        rlim_cur: 65_536,
-        rlim_max: 65_536,
-    };
+/// Many connections need many descriptors: takes as many as it may have, and says how many.
+pub fn raise_descriptor_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a value of this function.
-    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
-        eprintln!(
-            "cannot raise the limit of open files to 65536: {}",
-            std::io::Error::last_os_error()
-        );
-    }
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: as above.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    limit.rlim_cur
 }
