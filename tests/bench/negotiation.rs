@@ -55,7 +55,10 @@ pub fn inside(words: &[&str]) {
     };
     let descriptors = process::raise_descriptor_limit();
     // Behind nginx's proxy each logged-in connection is two.
-    assert!(descriptors > 12_000, "only {descriptors} open files allowed, too few for {IDLE} connections");
+    assert!(
+        descriptors > 12_000,
+        "only {descriptors} open files allowed, too few for {IDLE} connections"
+    );
     let (directory, quick) = (PathBuf::from(directory), rest.contains(&"--quick"));
     match *part {
         "sessions" => sessions(&directory, quick),
@@ -63,7 +66,16 @@ pub fn inside(words: &[&str]) {
         "try-nginx" => {
             let s = Server::nginx(&directory);
             for login in [Login::Plain, Login::CramMd5] {
-                loaded(&s, Plan { server: s.address, login, customers: CUSTOMERS, time: Duration::from_secs(3), own_domain: true });
+                loaded(
+                    &s,
+                    Plan {
+                        server: s.address,
+                        login,
+                        customers: CUSTOMERS,
+                        time: Duration::from_secs(3),
+                        own_domain: true,
+                    },
+                );
             }
             waiting(&s, IDLE, Idle::Greeted, "greeted");
             waiting(&s, IDLE, Idle::LoggedIn(Login::Plain), "logged in");

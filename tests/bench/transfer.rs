@@ -264,6 +264,8 @@ impl Rig {
     fn queue(&self, way: Way, batch: Batch) {
         let Batch { messages, size } = batch;
         let to = way.recipient();
+        // Forgets connections that are still in the cache: each transfer begins without one.
+        self.provider.shell("postfix reload");
         self.provider.shell(&format!(
             "smtp-source -s 2 -m {messages} -l {size} -f sender@provider.test -t {to} 127.0.0.1:25"
         ));
@@ -284,9 +286,10 @@ impl Rig {
         let mut count = 0;
         for file in fs::read_dir(&new).into_iter().flatten().flatten() {
             let length = usize::try_from(file.metadata().unwrap().len()).unwrap();
+            // On disk a line ends with one octet, on the wire with two.
             assert!(
-                length >= batch.size,
-                "a message of {length} octets arrived, {} were sent",
+                length * 50 >= batch.size * 49,
+                "{length} octets arrived, {} were sent",
                 batch.size
             );
             fs::remove_file(file.path()).unwrap();
