@@ -14,3 +14,9 @@
     missing_docs,
     unreachable_pub
 )]
+mod network;
+mod next_hop;
+mod sasl_by_hand;
+mod sasl_exchange;
+mod sasl_scram_hostile;
+mod sasl_vectors;
