@@ -44,7 +44,7 @@ pub enum DialError {
 ///
 /// # Errors
 /// When the name has no address or none of them answers in time; each is named with its cause.
-pub async fn dial(host: &str, port: u16, limit: Duration) -> Result<TcpStream, DialError> {
+pub(super) async fn dial(host: &str, port: u16, limit: Duration) -> Result<TcpStream, DialError> {
     let deadline = Instant::now() + limit;
     let lookup = |cause| DialError::Lookup {
         host: host.to_owned(),

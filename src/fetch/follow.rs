@@ -14,7 +14,7 @@ const ESTABLISHED: &str = "01";
 
 /// How the watch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Followed {
+pub(super) enum Followed {
     /// The connection is no longer established: the session is over.
     Ended,
     /// It was still there at the time limit.
@@ -24,7 +24,7 @@ pub enum Followed {
 }
 
 /// Watches the connection between `local` and `peer` until it is no longer established.
-pub async fn until_closed(local: SocketAddr, peer: SocketAddr, limit: Duration) -> Followed {
+pub(super) async fn until_closed(local: SocketAddr, peer: SocketAddr, limit: Duration) -> Followed {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(20);
     loop {

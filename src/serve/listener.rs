@@ -24,7 +24,7 @@ pub struct ListenError {
 ///
 /// # Errors
 /// The first address that is refused.
-pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
+pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for &address in addresses {
         match bind_one(address) {
@@ -77,7 +77,7 @@ fn hint(cause: &io::Error) -> &'static str {
 }
 
 /// Lets the process hold as many connections as the system allows.
-pub fn raise_descriptor_limit() {
+pub(super) fn raise_descriptor_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(errno) = raised {

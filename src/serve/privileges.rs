@@ -38,7 +38,7 @@ pub enum PrivilegeError {
 ///
 /// # Errors
 /// Each is a reason to stop: see [`PrivilegeError`].
-pub fn drop_to(name: &str) -> Result<(), PrivilegeError> {
+pub(super) fn drop_to(name: &str) -> Result<(), PrivilegeError> {
     let refused = |cause: io::Error| PrivilegeError::Refused {
         user: name.to_owned(),
         cause,

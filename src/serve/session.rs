@@ -187,7 +187,12 @@ impl<'a> Session<'a> {
             Ok(Err(_)) => Err(LOST),
             Ok(Ok(line)) => {
                 let pending = self.wire.pending().map_err(|_| LOST)?;
-                Ok(self.machine.line(line, pending))
+                let failures = self.machine.auth_failures();
+                let action = self.machine.line(line, pending);
+                if self.machine.auth_failures() > failures {
+                    self.exchange_failed();
+                }
+                Ok(action)
             }
         }
     }
@@ -265,6 +270,19 @@ impl<'a> Session<'a> {
             Err(reason) => self.rejected(user, &reason),
         };
         self.machine.verified(verdict)
+    }
+
+    /// An AUTH exchange failed inside the machine: SCRAM, a cancel, or nonsense.
+    fn exchange_failed(&self) {
+        let reason = self.visitor.reason();
+        let reason = reason.map_or_else(
+            || "exchange failed or cancelled".to_owned(),
+            |it| it.to_string(),
+        );
+        tracing::warn!(
+            session = self.closing.id(), peer = %self.wire.peer(),
+            "login refused: {reason}"
+        );
     }
 
     fn accepted(&mut self, user: String, domains: &DomainList) -> Verdict {
