@@ -27,7 +27,9 @@ pub enum DialError {
         cause: io::Error,
     },
     /// No address answered.
-    #[error("cannot reach {host} port {port}: {tried} (is the provider listening there, and does a firewall let us out?)")]
+    #[error(
+        "cannot reach {host} port {port}: {tried} (is the provider listening there, and does a firewall let us out?)"
+    )]
     Connect {
         /// The name that was dialled.
         host: String,
@@ -42,9 +44,12 @@ pub enum DialError {
 ///
 /// # Errors
 /// When the name has no address or none of them answers in time; each is named with its cause.
-pub async fn dial(host: &str, port: u16, limit: Duration) -> Result<TcpStream, DialError> {
+pub(super) async fn dial(host: &str, port: u16, limit: Duration) -> Result<TcpStream, DialError> {
     let deadline = Instant::now() + limit;
-    let lookup = |cause| DialError::Lookup { host: host.to_owned(), cause };
+    let lookup = |cause| DialError::Lookup {
+        host: host.to_owned(),
+        cause,
+    };
     let found = timeout_at(deadline, lookup_host((host, port)))
         .await
         .map_err(|_| lookup(io::ErrorKind::TimedOut.into()))?
@@ -82,15 +87,21 @@ pub async fn dial(host: &str, port: u16, limit: Duration) -> Result<TcpStream, D
             break;
         }
     }
-    Err(DialError::Connect { host: host.to_owned(), port, tried })
+    Err(DialError::Connect {
+        host: host.to_owned(),
+        port,
+        tried,
+    })
 }
 
 /// The families in turn, beginning with the one the resolver put first (RFC 8305 4).
 fn in_turn(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let all: Vec<SocketAddr> = found.collect();
     let first_is_v6 = all.first().is_some_and(SocketAddr::is_ipv6);
-    let (mut first, mut second): (Vec<_>, Vec<_>) =
-        all.iter().copied().partition(|address| address.is_ipv6() == first_is_v6);
+    let (mut first, mut second): (Vec<_>, Vec<_>) = all
+        .iter()
+        .copied()
+        .partition(|address| address.is_ipv6() == first_is_v6);
     first.reverse();
     second.reverse();
     let mut order = Vec::with_capacity(all.len());
@@ -115,9 +126,25 @@ mod tests {
     #[test]
     fn families_take_turns_beginning_with_the_resolvers_first() {
         let parse = |text: &str| text.parse::<SocketAddr>().ok();
-        let found = ["[2001:db8::1]:366", "[2001:db8::2]:366", "192.0.2.1:366", "192.0.2.2:366"];
-        let expected = ["[2001:db8::1]:366", "192.0.2.1:366", "[2001:db8::2]:366", "192.0.2.2:366"];
+        let found = [
+            "[2001:db8::1]:366",
+            "[2001:db8::2]:366",
+            "192.0.2.1:366",
+            "192.0.2.2:366",
+        ];
+        let expected = [
+            "[2001:db8::1]:366",
+            "192.0.2.1:366",
+            "[2001:db8::2]:366",
+            "192.0.2.2:366",
+        ];
         let order = in_turn(found.iter().filter_map(|text| parse(text)));
-        assert_eq!(order, expected.iter().filter_map(|text| parse(text)).collect::<Vec<_>>());
+        assert_eq!(
+            order,
+            expected
+                .iter()
+                .filter_map(|text| parse(text))
+                .collect::<Vec<_>>()
+        );
     }
 }

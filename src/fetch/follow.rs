@@ -14,7 +14,7 @@ const ESTABLISHED: &str = "01";
 
 /// How the watch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Followed {
+pub(super) enum Followed {
     /// The connection is no longer established: the session is over.
     Ended,
     /// It was still there at the time limit.
@@ -24,7 +24,7 @@ pub enum Followed {
 }
 
 /// Watches the connection between `local` and `peer` until it is no longer established.
-pub async fn until_closed(local: SocketAddr, peer: SocketAddr, limit: Duration) -> Followed {
+pub(super) async fn until_closed(local: SocketAddr, peer: SocketAddr, limit: Duration) -> Followed {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(20);
     loop {
@@ -40,7 +40,11 @@ pub async fn until_closed(local: SocketAddr, peer: SocketAddr, limit: Duration) 
 }
 
 fn is_established(local: SocketAddr, peer: SocketAddr) -> Option<bool> {
-    let table = if local.is_ipv6() { "/proc/net/tcp6" } else { "/proc/net/tcp" };
+    let table = if local.is_ipv6() {
+        "/proc/net/tcp6"
+    } else {
+        "/proc/net/tcp"
+    };
     let text = fs::read_to_string(table).ok()?;
     let (local, peer) = (kernel_form(local), kernel_form(peer));
     let found = text.lines().skip(1).any(|row| {
@@ -73,22 +77,18 @@ mod tests {
     use std::net::TcpListener;
     use std::time::Duration;
 
-    fn runtime() -> tokio::runtime::Runtime {
-        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => std::panic::panic_any(error.to_string()),
-        }
-    }
-
     fn watch(host: &str) -> std::io::Result<(Followed, Followed)> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let listener = TcpListener::bind((host, 0))?;
         let client = std::net::TcpStream::connect(listener.local_addr()?)?;
         let (server, peer) = listener.accept()?;
         let local = server.local_addr()?;
-        let before = runtime().block_on(until_closed(local, peer, Duration::ZERO));
+        let before = runtime.block_on(until_closed(local, peer, Duration::ZERO));
         drop(client);
         drop(server);
-        let after = runtime().block_on(until_closed(local, peer, Duration::from_secs(5)));
+        let after = runtime.block_on(until_closed(local, peer, Duration::from_secs(5)));
         Ok((before, after))
     }
 

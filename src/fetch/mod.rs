@@ -28,7 +28,9 @@ pub struct Options {
 /// When the runtime cannot be started or standard output cannot be written.
 pub fn run(options: Options) -> io::Result<Vec<End>> {
     // One connection needs no thread pool.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let reports = runtime.block_on(fetch_all(options.providers));
     let mut out = io::stdout().lock();
     for report in &reports {

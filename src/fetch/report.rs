@@ -1,5 +1,6 @@
 //! What one fetch came to: one line for a person, one object for a program, one exit code.
 
+use crate::config::Provider;
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
@@ -65,6 +66,33 @@ pub struct Report {
 }
 
 impl Report {
+    /// A report that has not ended yet.
+    #[must_use]
+    pub fn new(provider: &Provider) -> Self {
+        let domains = provider.domains.iter().flat_map(|list| list.iter());
+        Self {
+            provider: provider.name.clone(),
+            peer: None,
+            user: provider.user.clone(),
+            mechanism: None,
+            domains: domains.map(ToString::to_string).collect(),
+            handoff: provider.handoff.name(),
+            seconds: 0.0,
+            end: End::Configuration,
+            exit: End::Configuration.exit_code(),
+            text: String::new(),
+        }
+    }
+
+    /// The domains that were asked for, in words.
+    #[must_use]
+    pub fn asked_for(&self) -> String {
+        if self.domains.is_empty() {
+            return "all domains".to_owned();
+        }
+        self.domains.join(",")
+    }
+
     /// Sets how it ended, after how long, and the sentence.
     #[must_use]
     pub fn ended(mut self, end: End, after: Duration, text: String) -> Self {
@@ -78,7 +106,11 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let domains = if self.domains.is_empty() { "all domains".to_owned() } else { self.domains.join(",") };
-        write!(f, "{}: {domains}: {} ({:.1} s)", self.provider, self.text, self.seconds)
+        let domains = self.asked_for();
+        write!(
+            f,
+            "{}: {domains}: {} ({:.1} s)",
+            self.provider, self.text, self.seconds
+        )
     }
 }

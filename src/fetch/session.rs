@@ -29,53 +29,63 @@ struct Stop(End, String);
 
 /// Fetches once from one provider.
 pub(super) async fn fetch(provider: &Provider) -> Report {
-    let id = report::session_id();
+    let mut closing = report::Session::fetch(&provider.name);
+    closing.user(&provider.user);
     let started = Instant::now();
-    let mut report = Report {
-        provider: provider.name.clone(),
-        peer: None,
-        user: provider.user.clone(),
-        mechanism: None,
-        domains: provider.domains.iter().flat_map(|list| list.iter()).map(ToString::to_string).collect(),
-        handoff: provider.handoff.name(),
-        seconds: 0.0,
-        end: End::Configuration,
-        exit: End::Configuration.exit_code(),
-        text: String::new(),
-    };
+    let mut report = Report::new(provider);
+    let id = closing.id().to_owned();
     let stopped = attempt(provider, &id, &mut report).await;
     let Stop(end, text) = stopped.unwrap_or_else(|stop| stop);
     let report = report.ended(end, started.elapsed(), text);
-    tracing::info!(
-        session = %id, provider = %report.provider, peer = report.peer.as_deref().unwrap_or("-"),
-        user = %report::safe(&report.user), domains = %report.domains.join(","),
-        mechanism = report.mechanism.as_deref().unwrap_or("-"), handoff = report.handoff,
-        seconds = report.seconds, exit = report.exit, end = %report.text, "fetch ended"
-    );
+    if let Some(peer) = &report.peer {
+        closing.peer(peer);
+    }
+    closing.domains(report.asked_for());
+    if let Some(mechanism) = &report.mechanism {
+        closing.mechanism(mechanism);
+    }
+    if end == End::Fetched {
+        closing.handoff(report.handoff);
+    }
+    closing.close(&report.text);
     report
 }
 
-async fn attempt(
-    provider: &Provider,
-    id: &str,
-    report: &mut Report,
-) -> Result<Stop, Stop> {
+async fn attempt(provider: &Provider, id: &str, report: &mut Report) -> Result<Stop, Stop> {
     let source = provider.secret.clone();
     // A password command may take its time; the other fetches go on meanwhile.
     let secret = tokio::task::spawn_blocking(move || source.read())
         .await
-        .map_err(|error| Stop(End::Configuration, format!("cannot read {}: {error}", provider.secret)))?
+        .map_err(|error| {
+            Stop(
+                End::Configuration,
+                format!("cannot read {}: {error}", provider.secret),
+            )
+        })?
         .map_err(|error| Stop(End::Configuration, error.to_string()))?;
     let stream = dial(&provider.host, provider.port, provider.timers.connect)
         .await
         .map_err(|error| Stop(End::Unreachable, error.to_string()))?;
-    let wire = Wire::new(stream, ReplyReader::LINE_LIMIT).map_err(|error| lost(&error, "connecting"))?;
+    let wire =
+        Wire::new(stream, ReplyReader::LINE_LIMIT).map_err(|error| lost(&error, "connecting"))?;
     report.peer = Some(wire.peer().to_string());
     tracing::info!(session = id, provider = %provider.name, peer = %wire.peer(), "connected");
-    let hostname = provider.hostname.clone().unwrap_or_else(|| literal(wire.local().ip()));
-    let mut talk = Talk { provider, hostname, id, wire, replies: ReplyReader::new(), ready: None };
+    let hostname = provider
+        .hostname
+        .clone()
+        .unwrap_or_else(|| literal(wire.local().ip()));
+    let mut talk = Talk {
+        provider,
+        hostname,
+        id,
+        wire,
+        replies: ReplyReader::new(),
+        ready: None,
+    };
     let (machine, end) = talk.until_the_turn(secret).await;
-    report.mechanism = machine.mechanism().map(|mechanism| mechanism.name().to_owned());
+    report.mechanism = machine
+        .mechanism()
+        .map(|mechanism| mechanism.name().to_owned());
     match end? {
         Talked::End(stop) => {
             talk.wire.close().await;
@@ -125,24 +135,31 @@ impl Talk<'_> {
             tracing::debug!(session = self.id, code = reply.code, "reply");
             let mut step = machine.reply(reply);
             if matches!(step, Step::Prepare) {
-                let prepared = self.prepare().await;
+                let prepared = self.prepare();
                 step = machine.prepared(prepared.is_ok());
                 unready = prepared.err();
             }
             match step {
                 Step::Send(line) => self.send(&line).await?,
                 Step::Turned(turned) => {
-                    let domains = turned.domains().map_or_else(|| "all".to_owned(), ToString::to_string);
+                    let domains = turned
+                        .domains()
+                        .map_or_else(|| "all".to_owned(), ToString::to_string);
                     return Ok(Talked::Turned(domains));
                 }
                 Step::End(outcome) => return Ok(Talked::End(stop(outcome, unready))),
-                Step::Prepare => return Err(Stop(End::Protocol, "asked twice to ready the mail server".to_owned())),
+                Step::Prepare => {
+                    return Err(Stop(
+                        End::Protocol,
+                        "asked twice to ready the mail server".to_owned(),
+                    ));
+                }
             }
         }
     }
 
-    async fn prepare(&mut self) -> Result<(), HandoffError> {
-        let ready = prepare(&self.provider.handoff).await;
+    fn prepare(&mut self) -> Result<(), HandoffError> {
+        let ready = prepare(&self.provider.handoff);
         match ready {
             Ok(ready) => {
                 self.ready = Some(ready);
@@ -163,11 +180,20 @@ impl Talk<'_> {
         };
         let read = async {
             loop {
-                let line = self.wire.line().await.map_err(|error| lost(&error, what(wait)))?;
+                let line = self
+                    .wire
+                    .line()
+                    .await
+                    .map_err(|error| lost(&error, what(wait)))?;
                 match self.replies.feed_line(line) {
                     Ok(Some(reply)) => return Ok(reply),
                     Ok(None) => {}
-                    Err(error) => return Err(Stop(End::Protocol, format!("{error} (is this an SMTP server?)"))),
+                    Err(error) => {
+                        return Err(Stop(
+                            End::Protocol,
+                            format!("{error} (is this an SMTP server?)"),
+                        ));
+                    }
                 }
             }
         };
@@ -175,7 +201,10 @@ impl Talk<'_> {
             Ok(read) => read,
             Err(_) => {
                 let seconds = limit.as_secs();
-                Err(Stop(End::TryLater, format!("no reply to {} in {seconds} s (try later)", what(wait))))
+                Err(Stop(
+                    End::TryLater,
+                    format!("no reply to {} in {seconds} s (try later)", what(wait)),
+                ))
             }
         }
     }
@@ -184,13 +213,19 @@ impl Talk<'_> {
         match timeout(WRITE_TIME, self.wire.send(line)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(lost(&error, "writing")),
-            Err(_) => Err(Stop(End::TryLater, "the provider does not read (try later)".to_owned())),
+            Err(_) => Err(Stop(
+                End::TryLater,
+                "the provider does not read (try later)".to_owned(),
+            )),
         }
     }
 
     async fn hand_over(self) -> Result<Stop, Stop> {
         let Some(ready) = self.ready else {
-            return Err(Stop(End::Protocol, "turned before the mail server was ready".to_owned()));
+            return Err(Stop(
+                End::Protocol,
+                "turned before the mail server was ready".to_owned(),
+            ));
         };
         // Only we may speak now: an octet from the provider before our 220 was injected by
         // somebody, or the provider is broken. The mail server must not see it (rule C5).
@@ -201,7 +236,10 @@ impl Talk<'_> {
             ));
         }
         let (local, peer) = (self.wire.local(), self.wire.peer());
-        let released = self.wire.release().map_err(|error| lost(&error, "the turn"))?;
+        let released = self
+            .wire
+            .release()
+            .map_err(|error| lost(&error, "the turn"))?;
         let carried = ready
             .commit(released, &self.hostname)
             .await
@@ -210,7 +248,10 @@ impl Talk<'_> {
         tracing::info!(session = self.id, handoff = to, "handed over");
         match carried {
             Carried::Running(child) => match child.wait().await {
-                Ok(()) => Ok(Stop(End::Fetched, format!("turned, handed over by {to}, session ended"))),
+                Ok(()) => Ok(Stop(
+                    End::Fetched,
+                    format!("turned, handed over by {to}, session ended"),
+                )),
                 Err(error) => Err(Stop(End::TryLater, error.to_string())),
             },
             Carried::Passed => {
@@ -219,7 +260,10 @@ impl Talk<'_> {
                     Followed::StillOpen => "session still open",
                     Followed::Unseen => "its end is in the mail server's log",
                 };
-                Ok(Stop(End::Fetched, format!("turned, handed over by {to}, {how}")))
+                Ok(Stop(
+                    End::Fetched,
+                    format!("turned, handed over by {to}, {how}"),
+                ))
             }
         }
     }
@@ -237,7 +281,10 @@ fn what(wait: Wait) -> &'static str {
 }
 
 fn lost(error: &WireError, during: &str) -> Stop {
-    Stop(End::TryLater, format!("connection lost during {during}: {error} (try later)"))
+    Stop(
+        End::TryLater,
+        format!("connection lost during {during}: {error} (try later)"),
+    )
 }
 
 /// What a conversation that was not turned means for the operator.
@@ -245,8 +292,12 @@ fn stop(outcome: Outcome, unready: Option<HandoffError>) -> Stop {
     let end = match &outcome {
         Outcome::NoMail => End::NoMail,
         Outcome::Settings { .. } => End::Configuration,
-        Outcome::Refused { .. } | Outcome::AuthFailed { .. } | Outcome::NoMechanism { .. } => End::Refused,
-        Outcome::TryLater { .. } | Outcome::MtaNotReady | Outcome::Abandoned { .. } => End::TryLater,
+        Outcome::Refused { .. } | Outcome::AuthFailed { .. } | Outcome::NoMechanism { .. } => {
+            End::Refused
+        }
+        Outcome::TryLater { .. } | Outcome::MtaNotReady | Outcome::Abandoned { .. } => {
+            End::TryLater
+        }
         Outcome::NoAtrn | Outcome::Protocol { .. } => End::Protocol,
     };
     match (outcome, unready) {

@@ -23,17 +23,17 @@ pub enum Carried {
     /// A running Postfix: nothing of ours is left to wait for.
     Passed,
     /// A child of ours.
-    Running(exec::Running),
+    Running(Box<exec::Running>),
 }
 
 /// Makes the mail server ready; nothing has been promised to the provider yet.
 ///
 /// # Errors
 /// When the mail server cannot take a connection now, with what to do about it.
-pub async fn prepare(handoff: &CustomerHandoff) -> Result<Ready, HandoffError> {
+pub fn prepare(handoff: &CustomerHandoff) -> Result<Ready, HandoffError> {
     match handoff {
         CustomerHandoff::PostfixPass { socket } => {
-            Ok(Ready::PostfixPass(PostfixPass::new(socket).prepare().await?))
+            Ok(Ready::PostfixPass(PostfixPass::new(socket).prepare()?))
         }
         CustomerHandoff::Exec { command, user } => {
             Ok(Ready::Exec(Exec::new(command, user.as_deref())?.prepare()?))
@@ -54,11 +54,11 @@ impl Ready {
                 Err(refused) => refused,
             },
             Self::Exec(ready) => match ready.commit(released) {
-                Ok(running) => return Ok(Carried::Running(running)),
+                Ok(running) => return Ok(Carried::Running(Box::new(running))),
                 Err(refused) => refused,
             },
         };
-        let (error, released) = refused;
+        let (error, released) = *refused;
         greet_421(&released, hostname);
         Err(error)
     }
@@ -70,7 +70,11 @@ fn greet_421(released: &Released, hostname: &str) {
     let greeting = format!("421 {hostname} Service not available, keep the mail and try later\r\n");
     // The provider may be gone already; then there is nobody left to tell. The socket is shut
     // for every holder, in case a copy of it still lies in the mail server's queue.
-    let said = send(fd, greeting.as_bytes(), MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+    let said = send(
+        fd,
+        greeting.as_bytes(),
+        MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
+    );
     if said.is_ok() {
         shutdown(fd, Shutdown::Write).unwrap_or_default();
     }

@@ -47,7 +47,9 @@ impl Exec {
     /// When there is no command.
     pub fn new(command: &[String], user: Option<&str>) -> Result<Self, HandoffError> {
         let Some((program, arguments)) = command.split_first() else {
-            return Err(HandoffError::new("cannot run the mail server: no command (set command)"));
+            return Err(HandoffError::new(
+                "cannot run the mail server: no command (set command)",
+            ));
         };
         Ok(Self {
             program: PathBuf::from(program),
@@ -74,7 +76,10 @@ impl Exec {
             ))
         })?;
         let user = self.user.as_deref().map(find_user).transpose()?;
-        Ok(Ready { exec: self.clone(), user })
+        Ok(Ready {
+            exec: self.clone(),
+            user,
+        })
     }
 }
 
@@ -83,27 +88,32 @@ impl Ready {
     ///
     /// # Errors
     /// When it cannot be started; the connection comes back, so that the provider can be told.
-    pub fn commit(self, released: Released) -> Result<Running, (HandoffError, Released)> {
+    pub fn commit(self, released: Released) -> Result<Running, Box<(HandoffError, Released)>> {
         match self.spawn(&released) {
-            Ok(child) => Ok(Running { child, program: self.exec.program }),
+            Ok(child) => Ok(Running {
+                child,
+                program: self.exec.program,
+            }),
             Err(error) => {
                 let text = format!(
                     "cannot start {}: {error} (run the command by hand as the same user)",
                     self.exec.program.display()
                 );
-                Err((HandoffError::new(text), released))
+                Err(Box::new((HandoffError::new(text), released)))
             }
         }
     }
 
     fn spawn(&self, released: &Released) -> io::Result<Child> {
-        let copy = |fd: &Released| -> io::Result<OwnedFd> {
-            fd.as_fd().try_clone_to_owned()
-        };
+        let copy = |fd: &Released| -> io::Result<OwnedFd> { fd.as_fd().try_clone_to_owned() };
         // The command keeps its descriptors until it is dropped, at the end of this function:
         // held any longer they would keep the connection open when the child has closed it.
         let mut command = Command::new(&self.exec.program);
-        command.args(&self.exec.arguments).env_clear().env("PATH", PATH).current_dir("/");
+        command
+            .args(&self.exec.arguments)
+            .env_clear()
+            .env("PATH", PATH)
+            .current_dir("/");
         command.envs(environment(released));
         if let Ok(zone) = std::env::var("TZ") {
             command.env("TZ", zone);
@@ -111,7 +121,9 @@ impl Ready {
         if let Some(user) = &self.user {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
-        command.stdin(Stdio::from(copy(released)?)).stdout(Stdio::from(copy(released)?));
+        command
+            .stdin(Stdio::from(copy(released)?))
+            .stdout(Stdio::from(copy(released)?));
         // A signal to us is not a signal to the delivery: the child gets its own group.
         command.process_group(0).kill_on_drop(false);
         command.spawn()
@@ -131,7 +143,9 @@ impl Running {
                 "{program} ended with {} (look at the mail server's log)",
                 describe(status)
             ))),
-            Err(error) => Err(HandoffError::new(format!("cannot wait for {program}: {error}"))),
+            Err(error) => Err(HandoffError::new(format!(
+                "cannot wait for {program}: {error}"
+            ))),
         }
     }
 }

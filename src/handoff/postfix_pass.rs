@@ -3,7 +3,7 @@
 //! master(5) documents services of type `pass`; postscreen(8) hands its clients to smtpd(8) the
 //! same way. One Unix-domain connection carries one descriptor:
 //!
-//! 1. connect to `$queue_directory/private/NAME` (before ATRN: it proves the service exists),
+//! 1. connect to `$queue_directory/private/NAME` (before ATRN it is only looked whether somebody is there),
 //! 2. one NUL octet with the descriptor as `SCM_RIGHTS`,
 //! 3. the attributes `client_address client_port server_address server_port`,
 //! 4. wait until the receiver closes, then drop our copy.
@@ -14,9 +14,11 @@
 use super::HandoffError;
 use super::attributes;
 use crate::wire::Released;
+use nix::errno::Errno;
 use sendfd::SendWithFd;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,10 +38,9 @@ pub struct PostfixPass {
     socket: PathBuf,
 }
 
-/// A connection to the service, waiting for its descriptor.
+/// The service is there.
 #[derive(Debug)]
 pub struct Ready {
-    service: UnixStream,
     socket: PathBuf,
 }
 
@@ -47,19 +48,30 @@ impl PostfixPass {
     /// `socket` is the service's socket, usually `/var/spool/postfix/private/odmr`.
     #[must_use]
     pub fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self {
+            socket: socket.to_owned(),
+        }
     }
 
-    /// Connects to the service: the proof, before ATRN, that Postfix runs and has it.
+    /// Before ATRN: does Postfix run, does it have the service, may we use it?
+    ///
+    /// A connection that brings no descriptor makes smtpd(8) log an error, and most fetches find
+    /// no mail. So this knocks with the wrong kind of socket: where a stream socket is alive the
+    /// kernel says `EPROTOTYPE`, and Postfix never hears of it.
     ///
     /// # Errors
-    /// When nobody accepts there, with what to do about it.
-    pub async fn prepare(&self) -> Result<Ready, HandoffError> {
-        let connected = timeout(CONNECT_TIME, UnixStream::connect(&self.socket)).await;
-        match connected {
-            Ok(Ok(service)) => Ok(Ready { service, socket: self.socket.clone() }),
-            Ok(Err(error)) => Err(cannot_connect(&self.socket, &error)),
-            Err(_) => Err(cannot_connect(&self.socket, &io::ErrorKind::TimedOut.into())),
+    /// When nobody is there, with what to do about it.
+    pub fn prepare(&self) -> Result<Ready, HandoffError> {
+        let knock = UnixDatagram::unbound().and_then(|knock| knock.connect(&self.socket));
+        match knock {
+            Err(error) if error.raw_os_error() == Some(Errno::EPROTOTYPE as i32) => Ok(Ready {
+                socket: self.socket.clone(),
+            }),
+            Err(error) => Err(cannot_connect(&self.socket, &error)),
+            Ok(()) => Err(HandoffError::new(format!(
+                "cannot use {}: it is a datagram socket (set socket to that of a service of type `pass`)",
+                self.socket.display()
+            ))),
         }
     }
 }
@@ -70,45 +82,54 @@ impl Ready {
     /// # Errors
     /// When Postfix did not take it; the connection comes back, so that the provider can be
     /// told (RFC 5321 3.8, rule R26).
-    pub async fn commit(mut self, released: Released) -> Result<(), (HandoffError, Released)> {
-        match timeout(ACCEPT_TIME, self.pass(&released)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err((self.cannot_pass(&error), released)),
-            Err(_) => Err((self.cannot_pass(&io::ErrorKind::TimedOut.into()), released)),
+    pub async fn commit(self, released: Released) -> Result<(), Box<(HandoffError, Released)>> {
+        let connected = timeout(CONNECT_TIME, UnixStream::connect(&self.socket)).await;
+        let mut service = match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(service) => service,
+            Err(error) => return Err(Box::new((cannot_connect(&self.socket, &error), released))),
+        };
+        let passed = timeout(ACCEPT_TIME, pass(&mut service, &released)).await;
+        match passed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(Box::new((cannot_pass(&self.socket, &error), released))),
         }
     }
+}
 
-    async fn pass(&mut self, released: &Released) -> io::Result<()> {
-        let descriptor = released.as_fd().as_raw_fd();
-        loop {
-            self.service.writable().await?;
-            match self.service.send_with_fd(&[0], &[descriptor]) {
-                Ok(1) => break,
-                Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
+async fn pass(service: &mut UnixStream, released: &Released) -> io::Result<()> {
+    let descriptor = released.as_fd().as_raw_fd();
+    loop {
+        service.writable().await?;
+        match service.send_with_fd(&[0], &[descriptor]) {
+            Ok(1) => break,
+            Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
-        let (peer, local) = (released.peer(), released.local());
-        let list = attributes::encode(&[
-            ("client_address", &peer.ip().to_string()),
-            ("client_port", &peer.port().to_string()),
-            ("server_address", &local.ip().to_string()),
-            ("server_port", &local.port().to_string()),
-        ]);
-        self.service.write_all(&list).await?;
-        // The receiver says nothing: it closes when it has read everything.
-        let mut nothing = [0_u8; 1];
-        self.service.read(&mut nothing).await?;
-        Ok(())
     }
+    let (peer, local) = (released.peer(), released.local());
+    let list = attributes::encode(&[
+        ("client_address", &peer.ip().to_string()),
+        ("client_port", &peer.port().to_string()),
+        ("server_address", &local.ip().to_string()),
+        ("server_port", &local.port().to_string()),
+    ]);
+    service.write_all(&list).await?;
+    // The receiver says nothing: it closes when it has read everything.
+    let mut nothing = [0_u8; 1];
+    match service.read(&mut nothing).await? {
+        0 => Ok(()),
+        _ => Err(io::Error::other(
+            "it answers, so it is no service of type `pass`",
+        )),
+    }
+}
 
-    fn cannot_pass(&self, error: &io::Error) -> HandoffError {
-        HandoffError::new(format!(
-            "cannot pass the connection to {}: {error} (look at Postfix's log; is every smtpd process busy?)",
-            self.socket.display()
-        ))
-    }
+fn cannot_pass(socket: &Path, error: &io::Error) -> HandoffError {
+    HandoffError::new(format!(
+        "cannot pass the connection to {}: {error} (look at Postfix's log; is every smtpd process busy?)",
+        socket.display()
+    ))
 }
 
 fn cannot_connect(socket: &Path, error: &io::Error) -> HandoffError {
@@ -119,5 +140,8 @@ fn cannot_connect(socket: &Path, error: &io::Error) -> HandoffError {
         io::ErrorKind::PermissionDenied => "run as root or as Postfix's mail_owner",
         _ => "look at Postfix's log",
     };
-    HandoffError::new(format!("cannot connect to {}: {error} ({hint})", socket.display()))
+    HandoffError::new(format!(
+        "cannot connect to {}: {error} ({hint})",
+        socket.display()
+    ))
 }

@@ -73,11 +73,17 @@ impl ProviderHandoff {
         match serve.handoff {
             config::ProviderHandoff::PostfixCache => postfix_owner(&serve.postfix),
             config::ProviderHandoff::EximContinue => {
-                let found = EXIM_USERS.iter().find(|name| matches!(User::from_name(name), Ok(Some(_))));
-                found.map(|name| (*name).to_owned()).ok_or_else(|| HandoffError::Configuration {
-                    mta: "Exim",
-                    cause: "its user is not known here (set serve.user to the user Exim runs as)".to_owned(),
-                })
+                let found = EXIM_USERS
+                    .iter()
+                    .find(|name| matches!(User::from_name(name), Ok(Some(_))));
+                found
+                    .map(|name| (*name).to_owned())
+                    .ok_or_else(|| HandoffError::Configuration {
+                        mta: "Exim",
+                        cause:
+                            "its user is not known here (set serve.user to the user Exim runs as)"
+                                .to_owned(),
+                    })
             }
         }
     }
@@ -106,12 +112,18 @@ impl ProviderHandoff {
     ///
     /// # Errors
     /// When it cannot take a connection now: that is 451.
-    pub async fn prepare(&self, domains: &DomainList, next_hops: &[NextHop]) -> Result<Ready, HandoffError> {
+    pub async fn prepare(
+        &self,
+        domains: &DomainList,
+        next_hops: &[NextHop],
+    ) -> Result<Ready, HandoffError> {
         match self {
-            Self::PostfixCache(postfix) => {
-                Ok(Ready::PostfixCache(postfix.prepare(domains, next_hops).await?))
+            Self::PostfixCache(postfix) => Ok(Ready::PostfixCache(
+                postfix.prepare(domains, next_hops).await?,
+            )),
+            Self::EximContinue(exim) => {
+                Ok(Ready::EximContinue(exim.prepare(domains, next_hops).await?))
             }
-            Self::EximContinue(exim) => Ok(Ready::EximContinue(exim.prepare(domains, next_hops).await?)),
         }
     }
 }
@@ -129,17 +141,28 @@ impl Ready {
 
 fn postfix_owner(keys: &config::PostfixKeys) -> Result<String, HandoffError> {
     let program = keys.command_directory.join("postconf");
-    let wrong = |cause: String| HandoffError::Configuration { mta: "Postfix", cause };
+    let wrong = |cause: String| HandoffError::Configuration {
+        mta: "Postfix",
+        cause,
+    };
     let mut command = Command::new(&program);
     if let Some(directory) = &keys.config_directory {
         command.env("MAIL_CONFIG", directory);
     }
-    let output = command.args(["-h", "mail_owner"]).output().map_err(|error| {
-        wrong(format!("cannot run {}: {error} (set serve.postfix.command_directory)", program.display()))
-    })?;
+    let output = command
+        .args(["-h", "mail_owner"])
+        .output()
+        .map_err(|error| {
+            wrong(format!(
+                "cannot run {}: {error} (set serve.postfix.command_directory)",
+                program.display()
+            ))
+        })?;
     let owner = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if owner.is_empty() {
-        return Err(wrong("postconf does not tell mail_owner (set serve.user)".to_owned()));
+        return Err(wrong(
+            "postconf does not tell mail_owner (set serve.user)".to_owned(),
+        ));
     }
     Ok(owner)
 }

@@ -3,7 +3,8 @@
 /// Why an exchange ended without success.
 ///
 /// For the provider's reply: [`InitialResponseNotAllowed`](Self::InitialResponseNotAllowed) and
-/// [`Malformed`](Self::Malformed) are 501, [`Denied`](Self::Denied) is 535; the others do not occur there.
+/// [`Malformed`](Self::Malformed) are 501, [`Denied`](Self::Denied) is 535, [`Unavailable`](Self::Unavailable)
+/// is 454; the others do not occur there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SaslError {
     /// The client sent data with `AUTH` although the server speaks first (rule B28).

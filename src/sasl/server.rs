@@ -40,8 +40,9 @@ pub trait ScramKeys: Send + Sync + fmt::Debug {
     fn lookup(&self, user: &str, hash: ScramHash) -> ScramStored;
 }
 
-/// What a client has shown, to be judged by the accounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a client has shown, to be judged by the accounts. Debug output names the user and nothing else
+/// (rule C16).
+#[derive(Clone, PartialEq, Eq)]
 pub enum Evidence {
     /// PLAIN and LOGIN: a name and a password, both prepared.
     Password {
@@ -63,8 +64,8 @@ pub enum Evidence {
     },
 }
 
-/// What comes next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What comes next. Debug output does not show what is sent (rule C16).
+#[derive(Clone, PartialEq, Eq)]
 pub enum ServerStep {
     /// Send this challenge in a 334 (it may be empty, rule B25) and give the answer to `response`.
     Challenge(Vec<u8>),
@@ -77,14 +78,12 @@ pub enum ServerStep {
 }
 
 /// One run of one mechanism.
-#[derive(Debug)]
 pub struct ServerExchange {
     mechanism: Mechanism,
     challenge: Vec<u8>,
     state: State,
 }
 
-#[derive(Debug)]
 enum State {
     Start,
     LoginName,
@@ -97,7 +96,8 @@ impl ServerExchange {
     /// Begins an exchange.
     ///
     /// # Errors
-    /// [`SaslError::Unavailable`] when SCRAM cannot be set up.
+    /// None of today's mechanisms can fail here; trouble with SCRAM's set-up is
+    /// [`Rejected`](ServerStep::Rejected) with [`SaslError::Unavailable`] at its first message.
     pub fn start(
         mechanism: Mechanism,
         seed: &ChallengeSeed,
@@ -198,4 +198,41 @@ fn login_password(user: &str, response: &[u8]) -> Result<ServerStep, SaslError> 
         authcid: user.expose().to_owned(),
         password: plain::denied(super::prepare("password", password))?,
     }))
+}
+
+impl fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Password {
+                authzid, authcid, ..
+            } => f
+                .debug_struct("Password")
+                .field("authzid", authzid)
+                .field("authcid", authcid)
+                .finish_non_exhaustive(),
+            Self::CramMd5 { user, .. } => f
+                .debug_struct("CramMd5")
+                .field("user", user)
+                .finish_non_exhaustive(),
+        }
+    }
+}
+
+impl fmt::Debug for ServerStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Challenge(challenge) => write!(f, "Challenge({} octets)", challenge.len()),
+            Self::Verify(evidence) => f.debug_tuple("Verify").field(evidence).finish(),
+            Self::Verified(user) => f.debug_tuple("Verified").field(user).finish(),
+            Self::Rejected(error) => f.debug_tuple("Rejected").field(error).finish(),
+        }
+    }
+}
+
+impl fmt::Debug for ServerExchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerExchange")
+            .field("mechanism", &self.mechanism)
+            .finish_non_exhaustive()
+    }
 }

@@ -27,7 +27,10 @@ pub(super) struct Asked {
 /// Answers an ATRN that is allowed. Whatever cannot be found out is 451, never 453.
 pub(super) async fn ask(state: &Arc<State>, files: &Files, id: &str, request: &Request) -> Asked {
     match prepare(state, files, id, request).await {
-        Ok(turn) => Asked { answer: QueueAnswer::Mail, turn: Some(turn) },
+        Ok(turn) => Asked {
+            answer: QueueAnswer::Mail,
+            turn: Some(turn),
+        },
         Err(answer) => Asked { answer, turn: None },
     }
 }
@@ -40,13 +43,15 @@ async fn prepare(
 ) -> Result<Turn, QueueAnswer> {
     let serve = &files.serve;
     let user = report::safe(&request.user);
-    let reserved = state.reserve(&request.user, serve.retry_interval).map_err(|not_now| {
-        tracing::info!(session = id, %user, "450: {}", not_now.reason());
-        match not_now {
-            NotNow::Busy => QueueAnswer::Busy,
-            NotNow::TooSoon => QueueAnswer::TooSoon,
-        }
-    })?;
+    let reserved = state
+        .reserve(&request.user, serve.retry_interval)
+        .map_err(|not_now| {
+            tracing::info!(session = id, %user, "450: {}", not_now.reason());
+            match not_now {
+                NotNow::Busy => QueueAnswer::Busy,
+                NotNow::TooSoon => QueueAnswer::TooSoon,
+            }
+        })?;
     let unavailable = |why: String| {
         tracing::error!(session = id, %user, domains = %request.domains, "451: {why}");
         QueueAnswer::Unavailable
@@ -56,7 +61,11 @@ async fn prepare(
         .grant(&request.user, &request.domains)
         .map_err(|error| unavailable(error.to_string()))?;
     let asked = async {
-        match state.handoff.waiting(&request.domains, serve.limits.queue_time).await {
+        match state
+            .handoff
+            .waiting(&request.domains, serve.limits.queue_time)
+            .await
+        {
             Ok(true) => {}
             Ok(false) => return Err(QueueAnswer::NoMail),
             Err(error) => return Err(unavailable(error.to_string())),
@@ -70,5 +79,9 @@ async fn prepare(
             "the mail server's queue gave no answer in {seconds} s (is it very large? see serve.limits.queue_time)"
         )));
     };
-    Ok(Turn { ready: ready?, reserved, next_hops })
+    Ok(Turn {
+        ready: ready?,
+        reserved,
+        next_hops,
+    })
 }

@@ -24,7 +24,7 @@ pub struct ListenError {
 ///
 /// # Errors
 /// The first address that is refused.
-pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
+pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for &address in addresses {
         match bind_one(address) {
@@ -40,7 +40,11 @@ pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
             }
             Err(cause) => {
                 let hint = hint(&cause);
-                return Err(ListenError { address, cause, hint });
+                return Err(ListenError {
+                    address,
+                    cause,
+                    hint,
+                });
             }
         }
     }
@@ -48,7 +52,11 @@ pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -69,7 +77,7 @@ fn hint(cause: &io::Error) -> &'static str {
 }
 
 /// Lets the process hold as many connections as the system allows.
-pub fn raise_descriptor_limit() {
+pub(super) fn raise_descriptor_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(errno) = raised {

@@ -79,9 +79,15 @@ pub fn run(options: Options) -> Result<(), ServeError> {
         None => ProviderHandoff::default_user(&options.serve)?,
     };
     privileges::drop_to(&user)?;
-    let key = StandInKey::draw().map_err(io::Error::from)?;
+    let key = StandInKey::draw().map_err(|error| io::Error::other(error.to_string()))?;
     let accounts = Arc::new(Accounts::load(&options.serve.accounts, &key)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Password hashes may take tens of megabytes each and all of a processor: a few at a time,
+    // the others wait.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(processors + 1)
+        .build()?;
     let ended = runtime.block_on(serve(options, listeners, accounts, key));
     // What is still in a blocking call (a password hash) is not waited for.
     runtime.shutdown_background();
@@ -98,18 +104,30 @@ async fn serve(
     let handoff = ProviderHandoff::new(&serve).await?;
     let mut hangup = signal(SignalKind::hangup())?;
     let (stop, stopping) = watch::channel(false);
-    let addresses: Vec<String> = listeners.iter().filter_map(local).map(|at| at.to_string()).collect();
+    let addresses: Vec<String> = listeners
+        .iter()
+        .filter_map(local)
+        .map(|at| at.to_string())
+        .collect();
     tracing::info!(
         listen = %addresses.join(","), handoff = handoff.name(), accounts = accounts.len(),
         hostname = %serve.hostname, "ready"
     );
-    let state = Arc::new(State::new(Files { serve, accounts }, key, handoff, stopping));
+    let state = Arc::new(State::new(
+        Files { serve, accounts },
+        key,
+        handoff,
+        stopping,
+    ));
     let mut acceptors = JoinSet::new();
     for listener in listeners {
         let listener = TcpListener::from_std(listener)?;
         acceptors.spawn(accept(listener, Arc::clone(&state)));
     }
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     loop {
         tokio::select! {
             _ = hangup.recv() => reload::reload(&config_file, &state),
@@ -131,7 +149,6 @@ async fn serve(
 /// Accepts until told to stop, then waits for its sessions.
 async fn accept(listener: TcpListener, state: Arc<State>) {
     let mut sessions = JoinSet::new();
-    let mut stopping = state.stopping.clone();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -143,7 +160,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
                 }
             },
             Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
-            _ = stopping.wait_for(|stop| *stop) => break,
+            () = state.stopped() => break,
         }
     }
     drop(listener);

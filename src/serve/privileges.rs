@@ -38,8 +38,11 @@ pub enum PrivilegeError {
 ///
 /// # Errors
 /// Each is a reason to stop: see [`PrivilegeError`].
-pub fn drop_to(name: &str) -> Result<(), PrivilegeError> {
-    let refused = |cause: io::Error| PrivilegeError::Refused { user: name.to_owned(), cause };
+pub(super) fn drop_to(name: &str) -> Result<(), PrivilegeError> {
+    let refused = |cause: io::Error| PrivilegeError::Refused {
+        user: name.to_owned(),
+        cause,
+    };
     let found = User::from_name(name).map_err(|errno| refused(errno.into()))?;
     let user = found.ok_or_else(|| PrivilegeError::NoSuchUser(name.to_owned()))?;
     let is = geteuid();
@@ -48,7 +51,10 @@ pub fn drop_to(name: &str) -> Result<(), PrivilegeError> {
     }
     if !is.is_root() {
         let wanted = name.to_owned();
-        return Err(PrivilegeError::NotRoot { wanted, is: user_name(is) });
+        return Err(PrivilegeError::NotRoot {
+            wanted,
+            is: user_name(is),
+        });
     }
     let name_c = CString::new(name).map_err(|error| refused(error.into()))?;
     initgroups(&name_c, user.gid).map_err(|errno| refused(errno.into()))?;

@@ -11,7 +11,10 @@ use std::sync::Arc;
 pub(super) fn reload(config_file: &Path, state: &State) {
     match read(config_file, state) {
         Ok(files) => {
-            tracing::info!(accounts = files.accounts.len(), "reloaded, valid for new sessions");
+            tracing::info!(
+                accounts = files.accounts.len(),
+                "reloaded, valid for new sessions"
+            );
             state.replace(files);
         }
         Err(why) => tracing::error!("cannot reload: {why} (everything stays as it was)"),
@@ -25,8 +28,12 @@ fn read(config_file: &Path, state: &State) -> Result<Files, String> {
     if let Some(key) = needs_restart(&state.files().serve, &serve) {
         return Err(format!("serve.{key} changed (restart to change it)"));
     }
-    let accounts = Accounts::load(&serve.accounts, &state.key).map_err(|error| error.to_string())?;
-    Ok(Files { serve, accounts: Arc::new(accounts) })
+    let accounts =
+        Accounts::load(&serve.accounts, &state.key).map_err(|error| error.to_string())?;
+    Ok(Files {
+        serve,
+        accounts: Arc::new(accounts),
+    })
 }
 
 /// Sockets, user and hand-off are set up once.
@@ -38,5 +45,8 @@ fn needs_restart(old: &config::Serve, new: &config::Serve) -> Option<&'static st
         ("postfix", old.postfix != new.postfix),
         ("exim", old.exim != new.exim),
     ];
-    changed.into_iter().find(|(_, changed)| *changed).map(|(key, _)| key)
+    changed
+        .into_iter()
+        .find(|(_, changed)| *changed)
+        .map(|(key, _)| key)
 }

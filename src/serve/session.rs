@@ -8,7 +8,7 @@ use crate::accounts::{Outcome as Judged, Visitor};
 use crate::odmr::Turned;
 use crate::odmr::provider::{Access, Action, Identity, Provider, SessionSeed, Settings, Verdict};
 use crate::report::{self, safe};
-use crate::sasl::server::Evidence;
+use crate::sasl::server::{Evidence, ScramKeys};
 use crate::smtp::{DomainList, Reply};
 use crate::wire::{Wire, WireError};
 use std::sync::Arc;
@@ -27,7 +27,10 @@ pub(super) async fn serve(state: Arc<State>, wire: Wire) {
     tracing::debug!(session = closing.id(), peer = %wire.peer(), "connected");
     let files = state.files();
     let Some(seed) = seed() else {
-        tracing::error!(session = closing.id(), "cannot draw random octets: the system gives none");
+        tracing::error!(
+            session = closing.id(),
+            "cannot draw random octets: the system gives none"
+        );
         turn_away(wire, &busy(&files)).await;
         return closing.close("no random octets, answered 421");
     };
@@ -35,9 +38,15 @@ pub(super) async fn serve(state: Arc<State>, wire: Wire) {
     let (mut closing, outcome) = session.until_the_turn().await;
     let end = match outcome {
         Outcome::Over(end) => end,
-        Outcome::Turned { wire, turn, proof } => {
+        Outcome::Turned(turned) => {
+            let (wire, turn, proof) = *turned;
             closing.handoff(state.handoff.name());
-            let part = turned::Part { state: &state, files: &files, id: closing.id(), proof };
+            let part = turned::Part {
+                state: &state,
+                files: &files,
+                id: closing.id(),
+                proof,
+            };
             turned::carry(part, wire, turn).await
         }
     };
@@ -46,12 +55,18 @@ pub(super) async fn serve(state: Arc<State>, wire: Wire) {
 
 /// 421 in the place of the greeting: come back later (RFC 5321 3.8).
 pub(super) fn busy(files: &Files) -> Reply {
-    Reply::plain(421, &format!("{} too busy, try later", files.serve.hostname))
+    Reply::plain(
+        421,
+        &format!("{} too busy, try later", files.serve.hostname),
+    )
 }
 
 /// 554 in the place of the greeting: no service for this address (RFC 5321 3.1, rule R31).
 pub(super) fn not_for_you(files: &Files) -> Reply {
-    Reply::plain(554, &format!("{} no service for your address", files.serve.hostname))
+    Reply::plain(
+        554,
+        &format!("{} no service for your address", files.serve.hostname),
+    )
 }
 
 /// Answers a connection that is not served at all, in the place of the greeting.
@@ -78,7 +93,7 @@ struct Session<'a> {
 
 /// How the part before the turn ended.
 enum Outcome {
-    Turned { wire: Wire, turn: Turn, proof: Turned },
+    Turned(Box<(Wire, Turn, Turned)>),
     Over(String),
 }
 
@@ -95,16 +110,26 @@ impl<'a> Session<'a> {
     ) -> Self {
         let serve = &files.serve;
         let visitor = files.accounts.visitor(wire.peer().ip());
+        let keys: Arc<dyn ScramKeys> = Arc::<Visitor>::clone(&visitor);
         let machine = Provider::new(Settings {
             hostname: serve.hostname.clone(),
             mechanisms: files.offered(),
             seed,
-            keys: Arc::clone(&visitor) as Arc<_>,
+            keys,
             max_bad_commands: serve.limits.bad_commands,
             max_auth_failures: serve.limits.auth_failures,
         });
         let login_by = Instant::now() + serve.limits.login_time;
-        Self { state, files, wire, closing, machine, visitor, login_by, turn: None }
+        Self {
+            state,
+            files,
+            wire,
+            closing,
+            machine,
+            visitor,
+            login_by,
+            turn: None,
+        }
     }
 
     async fn until_the_turn(mut self) -> (report::Session, Outcome) {
@@ -122,7 +147,8 @@ impl<'a> Session<'a> {
                 Ok(Action::Access { user }) => Ok(self.access(&user)),
                 Ok(Action::Ask(request)) => {
                     self.closing.domains(&request.domains);
-                    let asked = asking::ask(self.state, self.files, self.closing.id(), &request).await;
+                    let asked =
+                        asking::ask(self.state, self.files, self.closing.id(), &request).await;
                     self.turn = asked.turn;
                     match self.wire.pending() {
                         Ok(pending) => Ok(self.machine.answered(asked.answer, pending)),
@@ -146,10 +172,9 @@ impl<'a> Session<'a> {
         if self.machine.user().is_none() {
             by = by.min(self.login_by);
         }
-        let mut stopping = self.state.stopping.clone();
         let line = tokio::select! {
             line = timeout_at(by, self.wire.line()) => line,
-            _ = stopping.wait_for(|stop| *stop) => {
+            () = self.state.stopped() => {
                 return Ok(Action::Close(self.machine.shutting_down()));
             }
         };
@@ -159,7 +184,12 @@ impl<'a> Session<'a> {
             Ok(Err(_)) => Err(LOST),
             Ok(Ok(line)) => {
                 let pending = self.wire.pending().map_err(|_| LOST)?;
-                Ok(self.machine.line(line, pending))
+                let failures = self.machine.auth_failures();
+                let action = self.machine.line(line, pending);
+                if self.machine.auth_failures() > failures {
+                    self.exchange_failed();
+                }
+                Ok(action)
             }
         }
     }
@@ -192,7 +222,10 @@ impl<'a> Session<'a> {
                     session = self.closing.id(), user = %safe(proof.user()),
                     domains = %proof.domains().map_or_else(String::new, ToString::to_string), "turned"
                 );
-                return (self.closing, Outcome::Turned { wire: self.wire, turn, proof });
+                return (
+                    self.closing,
+                    Outcome::Turned(Box::new((self.wire, turn, proof))),
+                );
             }
             (Some(_), Err(end)) => format!("{end}, the mail stays queued"),
             (None, _) => "turned without a hand-off, the mail stays queued".to_owned(),
@@ -212,11 +245,14 @@ impl<'a> Session<'a> {
             Ok(Judged::Accepted { user, domains }) => self.accepted(user, &domains),
             Ok(Judged::Rejected(reason)) => self.rejected(&name, &reason),
             Err(_) => {
-                tracing::error!(session = self.closing.id(), "cannot verify a password: the check itself failed (please report this)");
+                tracing::error!(
+                    session = self.closing.id(),
+                    "cannot verify a password: the check itself failed (please report this)"
+                );
                 Verdict::Unavailable
             }
         };
-        self.machine.verified(verdict)
+        self.judged(verdict)
     }
 
     /// SCRAM proved the user; what may it fetch?
@@ -226,7 +262,28 @@ impl<'a> Session<'a> {
             Ok(domains) => self.accepted(user.to_owned(), domains),
             Err(reason) => self.rejected(user, &reason),
         };
-        self.machine.verified(verdict)
+        self.judged(verdict)
+    }
+
+    fn judged(&mut self, verdict: Verdict) -> Action {
+        let action = self.machine.verified(verdict);
+        if let Some(mechanism) = self.machine.mechanism() {
+            self.closing.mechanism(mechanism.name());
+        }
+        action
+    }
+
+    /// An AUTH exchange failed inside the machine: SCRAM, a cancel, or nonsense.
+    fn exchange_failed(&self) {
+        let reason = self.visitor.reason();
+        let reason = reason.map_or_else(
+            || "exchange failed or cancelled".to_owned(),
+            |it| it.to_string(),
+        );
+        tracing::warn!(
+            session = self.closing.id(), peer = %self.wire.peer(),
+            "login refused: {reason}"
+        );
     }
 
     fn accepted(&mut self, user: String, domains: &DomainList) -> Verdict {
@@ -250,6 +307,11 @@ impl<'a> Session<'a> {
 fn seed() -> Option<SessionSeed> {
     let mut random = [0_u8; 16];
     getrandom::fill(&mut random).ok()?;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Some(SessionSeed { unix_time: since.as_secs(), random })
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Some(SessionSeed {
+        unix_time: since.as_secs(),
+        random,
+    })
 }

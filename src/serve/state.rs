@@ -36,7 +36,12 @@ impl Files {
     /// What to offer: what the operator allows and at least one account can use (conflict X5).
     pub(super) fn offered(&self) -> Vec<Mechanism> {
         let possible = self.accounts.mechanisms_possible();
-        self.serve.mechanisms.iter().copied().filter(|one| possible.contains(one)).collect()
+        self.serve
+            .mechanisms
+            .iter()
+            .copied()
+            .filter(|one| possible.contains(one))
+            .collect()
     }
 
     /// May this address connect at all? In addition to, never instead of, AUTH (rule R31).
@@ -107,19 +112,35 @@ impl State {
         *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
     }
 
+    /// Ends when the process was told to stop.
+    pub(super) async fn stopped(&self) {
+        let mut stopping = self.stopping.clone();
+        // An error means that whoever could say "stop" is gone, which is the same.
+        drop(stopping.wait_for(|stop| *stop).await);
+    }
+
     /// Reserves the customer for one session; dropping the value frees it.
-    pub(super) fn reserve(self: &Arc<Self>, user: &str, interval: Duration) -> Result<Reserved, NotNow> {
+    pub(super) fn reserve(
+        self: &Arc<Self>,
+        user: &str,
+        interval: Duration,
+    ) -> Result<Reserved, NotNow> {
         let mut served = lock(&self.served);
         let now = Instant::now();
         if served.now.contains(user) {
             return Err(NotNow::Busy);
         }
-        served.last.retain(|_, last| now.duration_since(*last) < interval);
+        served
+            .last
+            .retain(|_, last| now.duration_since(*last) < interval);
         if served.last.contains_key(user) {
             return Err(NotNow::TooSoon);
         }
         served.now.insert(user.to_owned());
-        Ok(Reserved { state: Arc::clone(self), user: user.to_owned() })
+        Ok(Reserved {
+            state: Arc::clone(self),
+            user: user.to_owned(),
+        })
     }
 
     /// Admits a connection from `address`, unless there are too many (421).
@@ -133,7 +154,10 @@ impl State {
         }
         connected.all += 1;
         *connected.by_address.entry(address).or_default() += 1;
-        Some(Admitted { state: Arc::clone(self), address })
+        Some(Admitted {
+            state: Arc::clone(self),
+            address,
+        })
     }
 }
 
@@ -147,7 +171,9 @@ pub(super) struct Reserved {
 impl Reserved {
     /// From now on `serve.retry_interval` runs: the customer had its turn.
     pub(super) fn had_its_turn(&self) {
-        lock(&self.state.served).last.insert(self.user.clone(), Instant::now());
+        lock(&self.state.served)
+            .last
+            .insert(self.user.clone(), Instant::now());
     }
 }
 

@@ -30,7 +30,11 @@ pub(super) struct Part<'a> {
 
 /// Carries the session from our 250 to its end, and says in a phrase how it ended.
 pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String {
-    let Turn { ready, reserved, next_hops } = turn;
+    let Turn {
+        ready,
+        reserved,
+        next_hops,
+    } = turn;
     reserved.had_its_turn();
     let Some(domains) = part.proof.domains().cloned() else {
         return "turned without domains, the mail stays queued".to_owned();
@@ -48,7 +52,14 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
         Err(error) => return format!("{error}, the mail stays queued"),
     };
     let session = part.id.to_owned();
-    let reversed = Reversed { released, customer, offer, domains, next_hops, session };
+    let reversed = Reversed {
+        released,
+        customer,
+        offer,
+        domains,
+        next_hops,
+        session,
+    };
     let ended = ready.run(reversed, part.state.stopping.clone()).await;
     drop(reserved);
     ended.how
@@ -60,11 +71,10 @@ async fn first_words(part: &Part<'_>, wire: &mut Wire) -> Result<(String, Offer)
     let mut machine = Greeting::new(&part.files.serve.hostname);
     let mut replies = ReplyReader::new();
     let by = Instant::now() + part.files.serve.limits.greeting_time;
-    let mut stopping = part.state.stopping.clone();
     loop {
         let reply = tokio::select! {
             reply = timeout_at(by, read_reply(wire, &mut replies)) => reply,
-            _ = stopping.wait_for(|stop| *stop) => {
+            () = part.state.stopped() => {
                 quit(&mut machine, wire, &mut replies).await;
                 return Err("stopped by the operator before the hand-off".to_owned());
             }
@@ -79,7 +89,9 @@ async fn first_words(part: &Part<'_>, wire: &mut Wire) -> Result<(String, Offer)
         };
         match machine.reply(reply) {
             GreetingStep::Send(line) => {
-                wire.send(&line).await.map_err(|error| format!("after the turn: {error}"))?;
+                wire.send(&line)
+                    .await
+                    .map_err(|error| format!("after the turn: {error}"))?;
             }
             GreetingStep::Ready { customer, offer } => return Ok((customer, offer)),
             GreetingStep::End(how) => return Err(how.to_string()),
@@ -89,7 +101,10 @@ async fn first_words(part: &Part<'_>, wire: &mut Wire) -> Result<(String, Offer)
 
 async fn read_reply(wire: &mut Wire, replies: &mut ReplyReader) -> Result<Reply, String> {
     loop {
-        let line = wire.line().await.map_err(|error| format!("after the turn: {error}"))?;
+        let line = wire
+            .line()
+            .await
+            .map_err(|error| format!("after the turn: {error}"))?;
         match replies.feed_line(line) {
             Ok(Some(reply)) => return Ok(reply),
             Ok(None) => {}
