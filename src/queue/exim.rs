@@ -90,6 +90,37 @@ impl Queue {
         Ok(())
     }
 
+    /// Has Exim forget which messages wait for this host, so that they can be noted in another order.
+    ///
+    /// # Errors
+    /// `exim_fixdb`, which comes with Exim and is looked for beside it, cannot be run.
+    pub async fn forget(&self, spool: &str, transport: &str, host: &str, limit: Duration) -> Result<(), QueueError> {
+        let program = Program {
+            path: self.command.with_file_name("exim_fixdb"),
+            arguments: vec![spool.into(), format!("wait-{transport}").into()],
+            environment: Vec::new(),
+            what: "forget what is noted as waiting",
+            input: format!("{host}\nd\n").into_bytes(),
+        };
+        program.output(limit).await.map(drop)
+    }
+
+    /// Where Exim keeps its queue.
+    ///
+    /// # Errors
+    /// Exim cannot be run, or says something else.
+    pub async fn spool_directory(&self, limit: Duration) -> Result<String, QueueError> {
+        let program = self.program(["-bP".into(), "spool_directory".into()], "ask where the queue is");
+        let output = program.output(limit).await?;
+        match output.trim().strip_prefix("spool_directory = ") {
+            Some(directory) => Ok(directory.to_owned()),
+            None => {
+                let cause = "no line `spool_directory = '".to_owned();
+                Err(QueueError::Strange { what: program.what, program: program.path, cause })
+            }
+        }
+    }
+
     /// Whether the receiving server has put this message off (4yz) before: its message log says so.
     ///
     /// # Errors
@@ -188,6 +219,7 @@ impl Queue {
             arguments: arguments.into_iter().collect(),
             environment: Vec::new(),
             what,
+            input: Vec::new(),
         }
     }
 }

@@ -20,8 +20,6 @@ struct Known {
     first: HashMap<String, u32>,
     /// Messages that the customer put off.
     put_off: HashSet<String>,
-    /// The last session left messages that were never put off: Exim still has them noted.
-    unheard: bool,
 }
 
 impl Order {
@@ -34,9 +32,7 @@ impl Order {
             queue.waiting.keys().map(String::as_str).partition(|id| known.put_off.contains(*id));
         // The oldest is noted last and so goes out first.
         others.sort_by_key(|id| std::cmp::Reverse((queue.waiting.get(*id).map(|waiting| waiting.arrival), *id)));
-        // What is noted already stays where it is: noted again now, a message that was put off would go before it.
-        let unheard = known.unheard && !others.is_empty();
-        let mut order = if unheard { Vec::new() } else { put_off };
+        let mut order = put_off;
         order.append(&mut others);
         order
     }
@@ -59,8 +55,6 @@ impl Order {
             self.0.remove(next_hop);
             return;
         }
-        let known = self.0.entry(next_hop.clone()).or_default();
-        known.unheard = left.waiting.keys().any(|id| !put_off.contains(id));
-        known.put_off = put_off;
+        self.0.entry(next_hop.clone()).or_default().put_off = put_off;
     }
 }

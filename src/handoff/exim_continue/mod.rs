@@ -54,6 +54,8 @@ struct Known {
     settings: EximSettings,
     queue: Queue,
     form: Form,
+    /// Exim's spool directory.
+    spool: String,
     order: Mutex<Order>,
 }
 
@@ -88,12 +90,8 @@ impl EximContinue {
                 known: "Exim whose -MC takes five or six arguments",
             },
         )?;
-        Ok(Self(Arc::new(Known {
-            settings,
-            queue,
-            form,
-            order: Mutex::default(),
-        })))
+        let spool = queue.spool_directory(VERSION_TIME).await?;
+        Ok(Self(Arc::new(Known { settings, queue, form, spool, order: Mutex::default() })))
     }
 
     /// Whether a message waits for one of these domains.
@@ -122,6 +120,11 @@ impl EximContinue {
         };
         let queue = self.0.queue.snapshot(domains, MESSAGES, QUEUE_TIME).await?;
         let order = self.0.order().to_note(next_hop, &queue);
+        let (transport, host) = (&self.0.settings.transport, next_hop.ip().to_string());
+        if let Err(error) = self.0.queue.forget(&self.0.spool, transport, &host, QUEUE_TIME).await {
+            // Only the order suffers: a message that is put off may come early and end the session.
+            tracing::debug!("{error}");
+        }
         match self.0.queue.prime(&order, PRIME_TIME).await {
             Ok(()) => {}
             // What is noted by now can be delivered; the rest is for the next session.
