@@ -23,6 +23,7 @@ mod cli;
 mod config;
 mod conformance;
 mod documents;
+mod handoff_provider_lend;
 mod handoff_provider_rounds;
 mod layers;
 mod man;
