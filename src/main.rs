@@ -1,3 +1,6 @@
 //! argv -> cli -> exit code, nothing else.
 #![forbid(unsafe_code)]
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    turnabout::cli::run(std::env::args_os())
+}

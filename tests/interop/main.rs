@@ -14,3 +14,5 @@
     missing_docs,
     unreachable_pub
 )]
+
+mod handoff;

@@ -14,3 +14,29 @@
     missing_docs,
     unreachable_pub
 )]
+mod accounts_credential;
+mod accounts_file;
+mod accounts_grant;
+mod accounts_login;
+mod cli;
+mod config;
+mod conformance;
+mod layers;
+mod man;
+mod network;
+mod next_hop;
+mod odmr_customer;
+mod odmr_greeting;
+mod odmr_provider;
+mod odmr_world;
+mod passwd;
+mod report;
+mod sasl_by_hand;
+mod sasl_exchange;
+mod sasl_scram_hostile;
+mod sasl_vectors;
+mod smtp_command;
+mod smtp_domain;
+mod smtp_line;
+mod smtp_reply;
+mod transcripts;

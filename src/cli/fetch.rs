@@ -1,0 +1,146 @@
+//! `turnabout fetch`: be the customer.
+
+use std::path::Path;
+
+use super::{Exit, failed};
+use crate::config::{self, ConfigError, Provider, ProviderOptions};
+use crate::fetch::{self, End};
+
+/// The arguments of `turnabout fetch`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A provider comes from the configuration file by its name, or from the options.\n\
+    First try: turnabout fetch --host odmr.example.net --user alice --password-file - --handoff exec -- /usr/sbin/exim4 -bs"
+)]
+pub(super) struct Args {
+    /// Providers of the configuration file to fetch from.
+    #[arg(value_name = "NAME", conflicts_with_all = ["all", "host"], required_unless_present_any = ["all", "host"])]
+    names: Vec<String>,
+
+    /// Fetch from every provider of the configuration file.
+    #[arg(long, conflicts_with = "host")]
+    all: bool,
+
+    /// Report the end of each fetch as one JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// One provider without a configuration file.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Without a configuration file")]
+struct Options {
+    /// The provider's name or address.
+    #[arg(long, requires_all = ["user", "password_file"])]
+    host: Option<String>,
+
+    /// The provider's port [default: 366].
+    #[arg(long, requires = "host")]
+    port: Option<u16>,
+
+    /// The user name to authenticate with.
+    #[arg(long, requires = "host")]
+    user: Option<String>,
+
+    /// A file whose first line is the password, or - for standard input.
+    #[arg(long, value_name = "FILE", requires = "host")]
+    password_file: Option<String>,
+
+    /// Domains to ask for, separated by commas [default: all the provider has for this user].
+    #[arg(long, value_name = "DOMAINS", value_delimiter = ',', requires = "host")]
+    domains: Vec<String>,
+
+    /// SASL mechanisms that may be used, separated by commas [default: all].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "host")]
+    mechanisms: Vec<String>,
+
+    /// Use PLAIN or LOGIN if nothing better is offered, although anybody on the way can read the password.
+    #[arg(long, requires = "host")]
+    plaintext_without_tls: bool,
+
+    /// How the connection reaches the mail server here: postfix-pass or exec [default: postfix-pass].
+    #[arg(long, value_name = "KIND", requires = "host")]
+    handoff: Option<String>,
+
+    /// With postfix-pass: the socket of Postfix's service of type pass.
+    #[arg(long, value_name = "SOCKET", requires = "host")]
+    socket: Option<String>,
+
+    /// With exec: the user to run the command as.
+    #[arg(long, value_name = "USER", requires = "host")]
+    command_user: Option<String>,
+
+    /// The name to say EHLO with [default: this machine's, or its address].
+    #[arg(long, value_name = "NAME", requires = "host")]
+    hostname: Option<String>,
+
+    /// With exec: the program, by its absolute path, and its arguments.
+    #[arg(last = true, value_name = "COMMAND", requires = "host")]
+    command: Vec<String>,
+}
+
+impl Args {
+    /// Fetches from one or more providers.
+    pub(super) fn run(self, path: &Path) -> Exit {
+        let json = self.json;
+        match self.providers(path) {
+            Ok(providers) => start(providers, json),
+            Err(error) => failed(&error, Exit::Config),
+        }
+    }
+
+    /// The providers to fetch from, in the order they were named.
+    fn providers(self, path: &Path) -> Result<Vec<Provider>, ConfigError> {
+        if self.options.host.is_some() {
+            return Ok(vec![self.options.provider()?]);
+        }
+        let config = config::load(path)?;
+        if self.all {
+            return config.all_providers(path);
+        }
+        config.named_providers(path, &self.names)
+    }
+}
+
+impl Options {
+    fn provider(self) -> Result<Provider, ConfigError> {
+        ProviderOptions {
+            host: self.host,
+            port: self.port,
+            user: self.user,
+            password_file: self.password_file,
+            domains: self.domains,
+            mechanisms: self.mechanisms,
+            plaintext_without_tls: self.plaintext_without_tls,
+            handoff: self.handoff,
+            socket: self.socket,
+            command: self.command,
+            command_user: self.command_user,
+            hostname: self.hostname,
+        }
+        .provider()
+    }
+}
+
+/// Fetches from all of them at the same time; the exit code is the gravest.
+fn start(providers: Vec<Provider>, json: bool) -> Exit {
+    match fetch::run(fetch::Options { providers, json }) {
+        Ok(ends) => ends.into_iter().map(exit).fold(Exit::Done, Exit::graver),
+        Err(error) => failed(&format!("cannot report the fetch: {error}"), Exit::Internal),
+    }
+}
+
+/// The exit code of one fetch.
+fn exit(end: End) -> Exit {
+    match end {
+        End::Fetched | End::NoMail => Exit::Done,
+        End::Unreachable => Exit::Unavailable,
+        End::TryLater => Exit::TryLater,
+        End::Protocol => Exit::Protocol,
+        End::Refused => Exit::Refused,
+        End::Configuration => Exit::Config,
+    }
+}

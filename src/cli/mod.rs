@@ -1,0 +1,97 @@
+//! The command line: one file per command.
+
+mod exit;
+mod fetch;
+pub mod passwd;
+mod serve;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing::Level;
+
+pub use exit::Exit;
+
+use crate::config;
+use crate::report::{self, LogFormat};
+
+/// On-Demand Mail Relay (ODMR, RFC 2645) for the mail server you already run.
+#[derive(Debug, Parser)]
+#[command(name = "turnabout", version, max_term_width = 100)]
+#[command(after_help = "Manual pages: turnabout(8), turnabout.toml(5), turnabout-conformance(7).")]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+
+    /// How log lines on standard error look.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    log_format: LogFormat,
+
+    /// The least level to log: error, warn, info, debug or trace.
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    log_level: Level,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Be the provider: hold the mail and hand it over when its customer asks.
+    Serve(serve::Args),
+    /// Be the customer: fetch the mail of this machine's domains from a provider.
+    Fetch(Box<fetch::Args>),
+    /// Make, change or remove an account of the provider.
+    Passwd(passwd::Args),
+}
+
+/// Runs a command line, program name first; everything the program does begins here.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers; anything else is a mistake in the command line.
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+            // Nobody to tell if standard error is closed.
+            error.print().ok();
+            return exit.into();
+        }
+    };
+    report::init(cli.log_format, cli.log_level);
+    match cli.command {
+        Command::Serve(arguments) => arguments.run(&cli.config),
+        Command::Fetch(arguments) => arguments.run(&cli.config),
+        Command::Passwd(arguments) => passwd(&arguments),
+    }
+    .into()
+}
+
+/// Logs an error on its way out.
+fn failed(error: &impl std::fmt::Display, exit: Exit) -> Exit {
+    tracing::error!("{error}");
+    exit
+}
+
+/// Changes an account and says what was done.
+fn passwd(arguments: &passwd::Args) -> Exit {
+    match passwd::run(arguments) {
+        Ok(done) => {
+            tracing::info!("{done}");
+            Exit::Done
+        }
+        Err(error) => failed(&error, Exit::Config),
+    }
+}

@@ -1,0 +1,56 @@
+//! `turnabout serve`: be the provider.
+
+use std::path::Path;
+
+use super::{Exit, failed};
+use crate::config::{self, ConfigError, Serve};
+use crate::serve::{self, ServeError};
+
+/// The arguments of `turnabout serve`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Check the configuration and the accounts file, and do nothing else.
+    #[arg(long)]
+    check: bool,
+}
+
+impl Args {
+    /// Serves until SIGTERM, or checks.
+    pub(super) fn run(self, path: &Path) -> Exit {
+        let settings = match settings(path) {
+            Ok(settings) => settings,
+            Err(error) => return failed(&error, Exit::Config),
+        };
+        if self.check {
+            tracing::info!(
+                config = %path.display(),
+                accounts = %settings.accounts.display(),
+                "configuration is fine"
+            );
+            return Exit::Done;
+        }
+        let options = serve::Options {
+            config_file: path.to_owned(),
+            serve: settings,
+        };
+        match serve::run(options) {
+            Ok(()) => Exit::Done,
+            Err(error) => failed(&error, exit(&error)),
+        }
+    }
+}
+
+/// The settings of the service.
+fn settings(path: &Path) -> Result<Serve, ConfigError> {
+    config::load(path)?.service(path)
+}
+
+/// Whose fault a start that failed is.
+fn exit(error: &ServeError) -> Exit {
+    match error {
+        ServeError::Listen(_) => Exit::Unavailable,
+        ServeError::Privileges(_) => Exit::Refused,
+        ServeError::Accounts(_) | ServeError::Handoff(_) => Exit::Config,
+        ServeError::Start(_) => Exit::Internal,
+    }
+}

@@ -1,0 +1,44 @@
+//! What is wrong with the configuration, as one sentence for the operator.
+
+use std::fmt;
+
+/// `cannot VERB OBJECT: CAUSE (what to do)`.
+///
+/// The object names file, line and column, or the option. Nothing secret is ever part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    verb: &'static str,
+    object: String,
+    cause: String,
+    advice: String,
+}
+
+impl ConfigError {
+    pub(super) fn new(
+        verb: &'static str,
+        object: impl Into<String>,
+        cause: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> ConfigError {
+        ConfigError {
+            verb,
+            object: object.into(),
+            cause: cause.into(),
+            advice: advice.into(),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConfigError {
+            verb,
+            object,
+            cause,
+            advice,
+        } = self;
+        write!(out, "cannot {verb} {object}: {cause} ({advice})")
+    }
+}
+
+impl std::error::Error for ConfigError {}

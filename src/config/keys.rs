@@ -1,0 +1,263 @@
+//! The table of keys: every key of `turnabout.toml` with its type, its default and a paragraph.
+//!
+//! The loader reads by this table (an unknown key is one that is not here, a default is the text
+//! that stands here), and the manual page turnabout.toml(5) is held against it by a test.
+
+/// A table of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Table {
+    /// `[serve]`
+    Serve,
+    /// `[serve.limits]`
+    Limits,
+    /// `[serve.postfix]`
+    Postfix,
+    /// `[serve.exim]`
+    Exim,
+    /// `[fetch]`
+    Fetch,
+    /// `[providers.NAME]`
+    Provider,
+}
+
+impl Table {
+    /// Every table, in the order of the manual page.
+    pub const ALL: &[Table] = &[
+        Table::Serve,
+        Table::Limits,
+        Table::Postfix,
+        Table::Exim,
+        Table::Fetch,
+        Table::Provider,
+    ];
+
+    /// The name as it is written in the file; `NAME` stands for the operator's choice.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Table::Serve => "serve",
+            Table::Limits => "serve.limits",
+            Table::Postfix => "serve.postfix",
+            Table::Exim => "serve.exim",
+            Table::Fetch => "fetch",
+            Table::Provider => "providers.NAME",
+        }
+    }
+
+    /// What the table is for, in one sentence.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Table::Serve => "The provider: the service that holds the mail and is asked for it.",
+            Table::Limits => {
+                "What one connection, one address and all connections together may take."
+            }
+            Table::Postfix => "Used with handoff = \"postfix-cache\".",
+            Table::Exim => "Used with handoff = \"exim-continue\".",
+            Table::Fetch => "The customer: what holds for every provider.",
+            Table::Provider => {
+                "One provider to fetch mail from; NAME is what is given to turnabout fetch."
+            }
+        }
+    }
+
+    /// The keys of this table, in the order of the manual page.
+    pub fn keys(self) -> impl Iterator<Item = &'static Key> {
+        ALL.iter().filter(move |key| key.table == self)
+    }
+}
+
+/// The type of a key's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A string.
+    Text,
+    /// A string: an absolute path.
+    Path,
+    /// A string such as `"30s"` or `"1h 30m"`.
+    Duration,
+    /// A whole number.
+    Number,
+    /// `true` or `false`.
+    Switch,
+    /// A list of strings.
+    List,
+}
+
+impl Kind {
+    /// The type in the words of the manual page.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Kind::Text => "string",
+            Kind::Path => "string, an absolute path",
+            Kind::Duration => "string, a duration",
+            Kind::Number => "whole number",
+            Kind::Switch => "true or false",
+            Kind::List => "list of strings",
+        }
+    }
+}
+
+/// What holds when a key is not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fallback {
+    /// The key must be given.
+    Required,
+    /// The key may be left out; the words say what happens then.
+    Unset(&'static str),
+    /// This value, as it would be written in the file.
+    Value(&'static str),
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The table it belongs to.
+    pub table: Table,
+    /// Its name.
+    pub name: &'static str,
+    /// The type of its value.
+    pub kind: Kind,
+    /// What holds without it.
+    pub fallback: Fallback,
+    /// What it does, in plain sentences.
+    pub about: &'static str,
+}
+
+macro_rules! keys {
+    ($($id:ident = $table:ident.$name:literal $kind:ident $fallback:expr; $about:literal)*) => {
+        $(
+            #[doc = $about]
+            pub const $id: Key = Key {
+                table: Table::$table,
+                name: $name,
+                kind: Kind::$kind,
+                fallback: $fallback,
+                about: $about,
+            };
+        )*
+        /// Every key, in the order of the manual page.
+        pub const ALL: &[Key] = &[$($id),*];
+    };
+}
+
+use Fallback::{Required, Unset, Value};
+
+keys! {
+    SERVE_LISTEN = Serve."listen" List Value(r#"["[::]:366", "0.0.0.0:366"]"#);
+        "Addresses and ports to listen on. An IPv6 address accepts IPv6 only, so that both families are \
+        listed here and nothing depends on the system. ODMR has port 366 (RFC 2645 section 4); port 0 \
+        takes any free port and logs it."
+    SERVE_HOSTNAME = Serve."hostname" Text Unset("the fully qualified name of this machine");
+        "The name this provider greets with and says EHLO with. It must be fully qualified; a machine that \
+        only knows a short name for itself needs this key."
+    SERVE_ACCOUNTS = Serve."accounts" Path Value(r#""/etc/turnabout/accounts.toml""#);
+        "The accounts file: who may fetch which domains. It is made and changed with turnabout passwd, and \
+        refused if other users can read it."
+    SERVE_HANDOFF = Serve."handoff" Text Value(r#""postfix-cache""#);
+        "How a turned connection is given to the mail server that holds the queue. \"postfix-cache\" lends it \
+        to a running Postfix through its connection cache; \"exim-continue\" starts Exim on it."
+    SERVE_USER = Serve."user" Text Unset("the mail server's own user: mail_owner of Postfix, the Exim user");
+        "The user to become once the ports are open. The mail server's own user is right, since the hand-off \
+        needs its sockets; root is refused."
+    SERVE_MECHANISMS = Serve."mechanisms" List Value(r#"["SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5"]"#);
+        "SASL mechanisms to offer, of SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN and LOGIN. A mechanism works \
+        only for accounts whose stored credential suits it: CRAM-MD5 needs {PLAIN}."
+    SERVE_PLAINTEXT = Serve."plaintext_without_tls" Switch Value("false");
+        "Offer PLAIN and LOGIN, where mechanisms lists them, although anybody on the way can read the \
+        password. Meant for connections that are protected otherwise, such as a tunnel."
+    SERVE_SOURCES = Serve."sources" List Value("[]");
+        "Networks that may connect at all, such as \"192.0.2.0/24\" or \"2001:db8::/32\"; the empty list means \
+        everybody. It is an additional fence (RFC 2645 section 8): a peer inside still has to authenticate."
+    SERVE_RETRY = Serve."retry_interval" Duration Value(r#""0s""#);
+        "A customer that asks again for its mail sooner than this is told 450 (RFC 2645 section 5.2.1 allows \
+        it). 0s lets it ask as often as it likes."
+
+    LIMIT_CONNECTIONS = Limits."connections" Number Value("10000");
+        "Connections open at the same time. One more is told 421 and closed."
+    LIMIT_PER_ADDRESS = Limits."connections_per_address" Number Value("100");
+        "Connections open at the same time from one IPv4 address or one IPv6 /64. One more is told 421 and closed."
+    LIMIT_COMMAND = Limits."command_time" Duration Value(r#""5m""#);
+        "How long to wait for the next command, and for a reply to be taken. RFC 5321 section 4.5.3.2.7 \
+        recommends at least five minutes; less is allowed here because nothing but a login happens before the turn."
+    LIMIT_LOGIN = Limits."login_time" Duration Value(r#""5m""#);
+        "The whole time from the connection to a successful AUTH, so that a peer that sends one octet every \
+        few minutes does not stay for ever."
+    LIMIT_GREETING = Limits."greeting_time" Duration Value(r#""5m""#);
+        "How long to wait after the turn for the customer's mail server to greet with 220 and to answer EHLO \
+        (RFC 5321 section 4.5.3.2.1 recommends five minutes)."
+    LIMIT_QUEUE = Limits."queue_time" Duration Value(r#""60s""#);
+        "How long the mail server may take to say whether mail is waiting; after that the customer is told \
+        451. At most five minutes, since some customers give up waiting for ATRN then."
+    LIMIT_AUTH = Limits."auth_failures" Number Value("3");
+        "Failed logins on one connection; the connection is closed with 421 after that many. At least 3 (RFC 4954 section 9)."
+    LIMIT_BAD = Limits."bad_commands" Number Value("10");
+        "Commands on one connection that are unknown, malformed or out of place; the connection is closed with \
+        421 after that many."
+
+    POSTFIX_SERVICE = Postfix."service" Text Value(r#""odmr""#);
+        "The name of the delivery service for on-demand domains, the first column of its line in master.cf and the \
+        transport in transport_maps."
+    POSTFIX_COMMANDS = Postfix."command_directory" Path Value(r#""/usr/sbin""#);
+        "Where postconf and postqueue are."
+    POSTFIX_CONFIG = Postfix."config_directory" Path Unset("Postfix's own default");
+        "The configuration directory of the Postfix instance to use."
+    POSTFIX_IDLE = Postfix."idle_time" Duration Value(r#""10s""#);
+        "How long a turned connection over which nothing flows stays open once the queue for the granted \
+        domains is empty, so that mail that arrives meanwhile still goes along."
+    POSTFIX_TOTAL = Postfix."total_time" Duration Value(r#""1h""#);
+        "The longest a turned connection stays with Postfix. What is left in the queue then waits for the next ATRN."
+
+    EXIM_COMMAND = Exim."command" Path Value(r#""/usr/sbin/exim4""#);
+        "The Exim program."
+    EXIM_TRANSPORT = Exim."transport" Text Value(r#""odmr""#);
+        "The name of the smtp transport for on-demand domains in Exim's configuration."
+    EXIM_TOTAL = Exim."total_time" Duration Value(r#""1h""#);
+        "The longest a turned connection stays with Exim. What is left in the queue then waits for the next ATRN."
+
+    FETCH_HOSTNAME = Fetch."hostname" Text Unset("the fully qualified name of this machine, or its address as a literal");
+        "The name to say EHLO with: a fully qualified name or an address literal such as \"[192.0.2.1]\"."
+
+    HOST = Provider."host" Text Required;
+        "The provider's name or address. All its addresses are tried, IPv6 and IPv4."
+    PORT = Provider."port" Number Value("366");
+        "The provider's port. ODMR has 366; some manuals print 386 by mistake, and some providers believed them."
+    USER = Provider."user" Text Required;
+        "The user name to authenticate with. What may be fetched depends on it alone."
+    PASSWORD_FILE = Provider."password_file" Path Unset("password_command must be given");
+        "A file whose first line is the password. It is refused if other users can read it."
+    PASSWORD_COMMAND = Provider."password_command" List Unset("password_file must be given");
+        "A program and its arguments that print the password as their first line; run without a shell, and \
+        given one minute. Give either this or password_file."
+    DOMAINS = Provider."domains" List Value("[]");
+        "The domains to ask for. The empty list asks for all domains the provider has for this user (RFC 2645 \
+        section 5.2.1). The provider sends nothing at all if one of them is not granted. Names have at least \
+        two labels; internationalised names are written in their xn-- form. More than fits in one command \
+        line of 512 octets is refused."
+    MECHANISMS = Provider."mechanisms" List
+        Value(r#"["SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"]"#);
+        "SASL mechanisms that may be used. The strongest that the provider offers is taken; after a refusal no \
+        weaker one is tried."
+    PLAINTEXT = Provider."plaintext_without_tls" Switch Value("false");
+        "Use PLAIN or LOGIN if the provider offers nothing better, although anybody on the way can read the password."
+    CONNECT_TIME = Provider."connect_time" Duration Value(r#""30s""#);
+        "How long to try to connect to one address."
+    COMMAND_TIME = Provider."command_time" Duration Value(r#""5m""#);
+        "How long to wait for the greeting and for each reply except that to ATRN."
+    ATRN_TIME = Provider."atrn_time" Duration Value(r#""10m""#);
+        "How long to wait for the reply to ATRN. Less than ten minutes is refused: RFC 2645 section 5.2.1 \
+        demands at least that (rule R16)."
+    HANDOFF = Provider."handoff" Text Value(r#""postfix-pass""#);
+        "How the turned connection is given to this machine's mail server. \"postfix-pass\" passes it to a running \
+        Postfix; \"exec\" starts a program with the connection on its standard input and output, as inetd does."
+    SOCKET = Provider."socket" Path Value(r#""/var/spool/postfix/private/odmr""#);
+        "With postfix-pass: the socket of a service of type pass in Postfix's master.cf. It lies in a directory \
+        that only root and Postfix's own user can enter."
+    COMMAND = Provider."command" List Unset("must be given with exec");
+        "With exec: the program, by its absolute path, and its arguments, for example [\"/usr/sbin/exim4\", \"-bs\"]. \
+        No shell is involved. Postfix's sendmail -bs is refused, since it takes whoever talks to it for \
+        a local user and would relay anything."
+    COMMAND_USER = Provider."command_user" Text Unset("the user that runs turnabout");
+        "With exec: the user to run the program as."
+}

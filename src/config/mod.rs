@@ -1,0 +1,184 @@
+//! `turnabout.toml`: one table of keys, a strict loader, checked values.
+//!
+//! [`load`] reads the whole file or refuses it: an unknown key, a wrong type or a value that cannot
+//! work is an error that names file, line and column, and says what to do. What comes out needs no
+//! further checks. [`ProviderOptions`] makes the same [`Provider`] from options of the command line.
+
+mod error;
+mod hostname;
+pub mod keys;
+mod options;
+mod provider;
+mod secret;
+mod section;
+mod sendmail;
+mod serve;
+pub mod suggest;
+mod tree;
+mod values;
+
+use std::path::Path;
+
+pub use error::ConfigError;
+pub use options::ProviderOptions;
+pub use provider::{CustomerHandoff, Provider, Timers};
+pub use secret::SecretSource;
+pub use serve::{EximKeys, Limits, PostfixKeys, ProviderHandoff, Serve};
+
+use keys::Table;
+use section::Section;
+use tree::{Origin, Value};
+
+/// Where the file is unless `--config` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/turnabout/turnabout.toml";
+
+/// A whole `turnabout.toml`, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[serve]`, if the file has it.
+    pub serve: Option<Serve>,
+    /// Every `[providers.NAME]`, in the order of the file; names differ.
+    pub providers: Vec<Provider>,
+}
+
+impl Config {
+    /// The providers of these names, in this order; `path` only names the file in errors.
+    ///
+    /// # Errors
+    /// A name that the file does not have.
+    pub fn named_providers(
+        self,
+        path: &Path,
+        names: &[String],
+    ) -> Result<Vec<Provider>, ConfigError> {
+        let find = |name: &String| {
+            let known = || self.providers.iter().map(|provider| provider.name.as_str());
+            let found = self
+                .providers
+                .iter()
+                .find(|provider| provider.name == *name);
+            found.cloned().ok_or_else(|| {
+                let advice = match suggest::suggest(name, known()) {
+                    Some(word) => format!("did you mean {word:?}?"),
+                    None => "add a table [providers.NAME] for it".to_owned(),
+                };
+                let cause = format!("{} has no such provider", path.display());
+                ConfigError::new("fetch from", format!("{name:?}"), cause, advice)
+            })
+        };
+        names.iter().map(find).collect()
+    }
+
+    /// All providers, at least one; `path` only names the file in errors.
+    ///
+    /// # Errors
+    /// The file has none.
+    pub fn all_providers(self, path: &Path) -> Result<Vec<Provider>, ConfigError> {
+        if self.providers.is_empty() {
+            let cause = format!("{} has none", path.display());
+            let advice = "add [providers.NAME], or give --host and the other options";
+            return Err(ConfigError::new(
+                "fetch",
+                "from all providers",
+                cause,
+                advice,
+            ));
+        }
+        Ok(self.providers)
+    }
+
+    /// The provider's settings; `path` only names the file in errors.
+    ///
+    /// # Errors
+    /// The file has no `[serve]`.
+    pub fn service(self, path: &Path) -> Result<Serve, ConfigError> {
+        self.serve.ok_or_else(|| {
+            let cause = format!("{} has no [serve]", path.display());
+            let advice = "add a table [serve]; it may be empty, since every key has a default";
+            ConfigError::new("serve", "mail", cause, advice)
+        })
+    }
+}
+
+/// Reads and checks a file.
+///
+/// # Errors
+/// The first mistake in the file, or why it cannot be read.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let (origin, top) = tree::read(path)?;
+    check(&origin, &top)
+}
+
+/// Checks the text of a file; `path` only names it in errors.
+///
+/// # Errors
+/// The first mistake in the text.
+pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let (origin, top) = tree::parse(path, text.to_owned())?;
+    check(&origin, &top)
+}
+
+fn check(origin: &Origin, top: &tree::Table) -> Result<Config, ConfigError> {
+    let empty = tree::Table::default();
+    let mut serve = None;
+    let mut fetch = (&empty, 0);
+    let mut providers = (&empty, 0);
+    for entry in &top.entries {
+        let table = match (entry.name.as_str(), &entry.node.value) {
+            ("serve" | "fetch" | "providers", Value::Table(table)) => table,
+            ("serve" | "fetch" | "providers", other) => {
+                return Err(section::not_a_table(origin, entry, &entry.name, other));
+            }
+            _ => {
+                let known = ["serve", "fetch", "providers"];
+                return Err(section::unknown(origin, entry, "", &known));
+            }
+        };
+        match entry.name.as_str() {
+            "serve" => {
+                let section = Section::open(origin, Table::Serve, "serve", table, entry.at)?;
+                serve = Some(Serve::read(&section)?);
+            }
+            "fetch" => fetch = (table, entry.at),
+            _ => providers = (table, entry.at),
+        }
+    }
+    let fetch = Section::open(origin, Table::Fetch, "fetch", fetch.0, fetch.1)?;
+    let hostname = fetch.text(&keys::FETCH_HOSTNAME, values::ehlo_name)?;
+    Ok(Config {
+        serve,
+        providers: read_providers(origin, providers.0, hostname.as_deref())?,
+    })
+}
+
+fn read_providers(
+    origin: &Origin,
+    table: &tree::Table,
+    hostname: Option<&str>,
+) -> Result<Vec<Provider>, ConfigError> {
+    if table.entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let hostname = match hostname {
+        Some(name) => Some(name.to_owned()),
+        None => hostname::qualified().ok(),
+    };
+    let mut providers = Vec::with_capacity(table.entries.len());
+    for entry in &table.entries {
+        let title = format!("providers.{}", entry.name);
+        let Value::Table(table) = &entry.node.value else {
+            return Err(section::not_a_table(
+                origin,
+                entry,
+                &title,
+                &entry.node.value,
+            ));
+        };
+        values::word(&entry.name).map_err(|fault| {
+            ConfigError::new("use", origin.place(entry.at), fault.cause, fault.advice)
+        })?;
+        let section = Section::open(origin, Table::Provider, title, table, entry.at)?;
+        providers.push(Provider::read(&entry.name, &section, hostname.clone())?);
+    }
+    Ok(providers)
+}

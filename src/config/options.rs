@@ -1,0 +1,99 @@
+//! A provider from options of the command line, for a first try without a file.
+
+use super::error::ConfigError;
+use super::keys::{self, Key, Table};
+use super::provider::Provider;
+use super::section::Section;
+use super::tree::{self, Entry, Node, Origin, Value};
+use super::values;
+
+/// Options for one fetch; what is not given has the default of its key in `[providers.NAME]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProviderOptions {
+    /// Key `host`.
+    pub host: Option<String>,
+    /// Key `port`.
+    pub port: Option<u16>,
+    /// Key `user`.
+    pub user: Option<String>,
+    /// Key `password_file`; `-` is standard input.
+    pub password_file: Option<String>,
+    /// Key `domains`.
+    pub domains: Vec<String>,
+    /// Key `mechanisms`.
+    pub mechanisms: Vec<String>,
+    /// Key `plaintext_without_tls`.
+    pub plaintext_without_tls: bool,
+    /// Key `handoff`.
+    pub handoff: Option<String>,
+    /// Key `socket`.
+    pub socket: Option<String>,
+    /// Key `command`.
+    pub command: Vec<String>,
+    /// Key `command_user`.
+    pub command_user: Option<String>,
+    /// Key `hostname` of `[fetch]`.
+    pub hostname: Option<String>,
+}
+
+impl ProviderOptions {
+    /// The provider these options describe, checked as a file would be.
+    ///
+    /// # Errors
+    /// The first option that is missing or wrong.
+    pub fn provider(self) -> Result<Provider, ConfigError> {
+        let name = self.host.clone().unwrap_or_default();
+        let hostname = match &self.hostname {
+            Some(name) => Some(values::ehlo_name(name).map_err(|fault| {
+                ConfigError::new("use", "--hostname", fault.cause, fault.advice)
+            })?),
+            None => super::hostname::qualified().ok(),
+        };
+        let table = self.table();
+        let section = Section::open(&Origin::Options, Table::Provider, "options", &table, 0)?;
+        Provider::read(&name, &section, hostname)
+    }
+
+    fn table(self) -> tree::Table {
+        let text = |text: Option<String>| text.map(Value::Text);
+        let list = |items: Vec<String>| {
+            let nodes = items.into_iter().map(|item| node(Value::Text(item)));
+            let nodes: Vec<Node> = nodes.collect();
+            (!nodes.is_empty()).then_some(Value::List(nodes))
+        };
+        let pairs: [(&Key, Option<Value>); 11] = [
+            (&keys::HOST, text(self.host)),
+            (
+                &keys::PORT,
+                self.port.map(|port| Value::Number(port.into())),
+            ),
+            (&keys::USER, text(self.user)),
+            (&keys::PASSWORD_FILE, text(self.password_file)),
+            (&keys::DOMAINS, list(self.domains)),
+            (&keys::MECHANISMS, list(self.mechanisms)),
+            (
+                &keys::PLAINTEXT,
+                self.plaintext_without_tls.then_some(Value::Switch(true)),
+            ),
+            (&keys::HANDOFF, text(self.handoff)),
+            (&keys::SOCKET, text(self.socket)),
+            (&keys::COMMAND, list(self.command)),
+            (&keys::COMMAND_USER, text(self.command_user)),
+        ];
+        let entries = pairs
+            .into_iter()
+            .filter_map(|(key, value)| {
+                Some(Entry {
+                    at: 0,
+                    name: key.name.to_owned(),
+                    node: node(value?),
+                })
+            })
+            .collect();
+        tree::Table { entries }
+    }
+}
+
+fn node(value: Value) -> Node {
+    Node { at: 0, value }
+}

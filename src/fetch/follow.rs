@@ -1,0 +1,106 @@
+//! Seeing a connection end that others hold: by its two addresses, in the kernel's own table.
+//!
+//! After the hand-off no descriptor is kept (a copy would delay the mail server's close and make
+//! the provider wait), yet the operator wants to know how long the session took. The kernel
+//! lists every TCP connection of this network namespace in `/proc/net/tcp` and `tcp6`.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// The kernel's number for an established connection (`include/net/tcp_states.h`).
+const ESTABLISHED: &str = "01";
+
+/// How the watch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Followed {
+    /// The connection is no longer established: the session is over.
+    Ended,
+    /// It was still there at the time limit.
+    StillOpen,
+    /// The table cannot be read here.
+    Unseen,
+}
+
+/// Watches the connection between `local` and `peer` until it is no longer established.
+pub(super) async fn until_closed(local: SocketAddr, peer: SocketAddr, limit: Duration) -> Followed {
+    let deadline = Instant::now() + limit;
+    let mut pause = Duration::from_millis(20);
+    loop {
+        match is_established(local, peer) {
+            None => return Followed::Unseen,
+            Some(false) => return Followed::Ended,
+            Some(true) if Instant::now() >= deadline => return Followed::StillOpen,
+            Some(true) => {}
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+fn is_established(local: SocketAddr, peer: SocketAddr) -> Option<bool> {
+    let table = if local.is_ipv6() {
+        "/proc/net/tcp6"
+    } else {
+        "/proc/net/tcp"
+    };
+    let text = fs::read_to_string(table).ok()?;
+    let (local, peer) = (kernel_form(local), kernel_form(peer));
+    let found = text.lines().skip(1).any(|row| {
+        let mut columns = row.split_ascii_whitespace().skip(1);
+        columns.next() == Some(local.as_str())
+            && columns.next() == Some(peer.as_str())
+            && columns.next() == Some(ESTABLISHED)
+    });
+    Some(found)
+}
+
+/// An address as the kernel prints it: each 32-bit word of it in host order, in hexadecimal.
+fn kernel_form(address: SocketAddr) -> String {
+    let octets = match address.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let mut form = String::with_capacity(38);
+    for word in octets.chunks_exact(4) {
+        let word = <[u8; 4]>::try_from(word).unwrap_or_default();
+        form.push_str(&format!("{:08X}", u32::from_ne_bytes(word)));
+    }
+    form.push_str(&format!(":{:04X}", address.port()));
+    form
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Followed, until_closed};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    fn watch(host: &str) -> std::io::Result<(Followed, Followed)> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let listener = TcpListener::bind((host, 0))?;
+        let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+        let (server, peer) = listener.accept()?;
+        let local = server.local_addr()?;
+        let before = runtime.block_on(until_closed(local, peer, Duration::ZERO));
+        drop(client);
+        drop(server);
+        let after = runtime.block_on(until_closed(local, peer, Duration::from_secs(5)));
+        Ok((before, after))
+    }
+
+    #[test]
+    fn an_open_ipv4_connection_is_seen_and_its_end_as_well() {
+        let seen = watch("127.0.0.1").ok();
+        assert_eq!(seen, Some((Followed::StillOpen, Followed::Ended)));
+    }
+
+    #[test]
+    fn an_open_ipv6_connection_is_seen_and_its_end_as_well() {
+        let seen = watch("::1").ok();
+        assert_eq!(seen, Some((Followed::StillOpen, Followed::Ended)));
+    }
+}

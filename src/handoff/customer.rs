@@ -1,0 +1,81 @@
+//! The customer's hand-offs behind one face: prepare before ATRN, commit after the 250.
+
+use super::HandoffError;
+use super::exec::{self, Exec};
+use super::postfix_pass::{self, PostfixPass};
+use crate::config::CustomerHandoff;
+use crate::wire::Released;
+use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
+use std::os::fd::{AsFd, AsRawFd};
+
+/// A mail server that stands ready for one connection.
+#[derive(Debug)]
+pub enum Ready {
+    /// A connection to the `pass` service of a running Postfix.
+    PostfixPass(postfix_pass::Ready),
+    /// A command that can be run.
+    Exec(exec::Ready),
+}
+
+/// Who has the connection now.
+#[derive(Debug)]
+pub enum Carried {
+    /// A running Postfix: nothing of ours is left to wait for.
+    Passed,
+    /// A child of ours.
+    Running(Box<exec::Running>),
+}
+
+/// Makes the mail server ready; nothing has been promised to the provider yet.
+///
+/// # Errors
+/// When the mail server cannot take a connection now, with what to do about it.
+pub fn prepare(handoff: &CustomerHandoff) -> Result<Ready, HandoffError> {
+    match handoff {
+        CustomerHandoff::PostfixPass { socket } => {
+            Ok(Ready::PostfixPass(PostfixPass::new(socket).prepare()?))
+        }
+        CustomerHandoff::Exec { command, user } => {
+            Ok(Ready::Exec(Exec::new(command, user.as_deref())?.prepare()?))
+        }
+    }
+}
+
+impl Ready {
+    /// Hands the connection over. If the mail server does not take it after all, the provider
+    /// is greeted with 421, so that it keeps its mail and closes in good order (rule R26).
+    ///
+    /// # Errors
+    /// When the mail server did not take it.
+    pub async fn commit(self, released: Released, hostname: &str) -> Result<Carried, HandoffError> {
+        let refused = match self {
+            Self::PostfixPass(ready) => match ready.commit(released).await {
+                Ok(()) => return Ok(Carried::Passed),
+                Err(refused) => refused,
+            },
+            Self::Exec(ready) => match ready.commit(released) {
+                Ok(running) => return Ok(Carried::Running(Box::new(running))),
+                Err(refused) => refused,
+            },
+        };
+        let (error, released) = *refused;
+        greet_421(&released, hostname);
+        Err(error)
+    }
+}
+
+/// Says in the mail server's place that it is not available (RFC 5321 3.8: 421 may greet).
+fn greet_421(released: &Released, hostname: &str) {
+    let fd = released.as_fd().as_raw_fd();
+    let greeting = format!("421 {hostname} Service not available, keep the mail and try later\r\n");
+    // The provider may be gone already; then there is nobody left to tell. The socket is shut
+    // for every holder, in case a copy of it still lies in the mail server's queue.
+    let said = send(
+        fd,
+        greeting.as_bytes(),
+        MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
+    );
+    if said.is_ok() {
+        shutdown(fd, Shutdown::Write).unwrap_or_default();
+    }
+}

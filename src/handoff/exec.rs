@@ -1,0 +1,187 @@
+//! Customer: run a mail server on the turned connection, as inetd would.
+//!
+//! The socket is descriptor 0 and 1 of the child; `exim -bs`, Postfix's `smtpd -S` and
+//! Sendmail ask the kernel for the peer's address and apply their access rules to it (rule C9).
+//! qmail's and systemd's kind of server read it from the environment, so that is set as well.
+//! Standard error stays ours: what a mail server says there must never reach the provider.
+
+use super::HandoffError;
+use crate::wire::Released;
+use nix::unistd::{AccessFlags, User, access};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use tokio::process::{Child, Command};
+
+/// The search path of the child: that of a mail server's own start script.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A command that speaks SMTP as server on descriptor 0 and 1.
+#[derive(Debug, Clone)]
+pub struct Exec {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    user: Option<String>,
+}
+
+/// The command is there and may be run.
+#[derive(Debug)]
+pub struct Ready {
+    exec: Exec,
+    user: Option<User>,
+}
+
+/// A mail server that has the connection.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    program: PathBuf,
+}
+
+impl Exec {
+    /// `user` is whom the command runs as; `None` leaves it as it is.
+    ///
+    /// # Errors
+    /// When there is no command.
+    pub fn new(command: &[String], user: Option<&str>) -> Result<Self, HandoffError> {
+        let Some((program, arguments)) = command.split_first() else {
+            return Err(HandoffError::new(
+                "cannot run the mail server: no command (set command)",
+            ));
+        };
+        Ok(Self {
+            program: PathBuf::from(program),
+            arguments: arguments.iter().map(OsString::from).collect(),
+            user: user.map(str::to_owned),
+        })
+    }
+
+    /// Before ATRN: is the program there, may we run it, does its user exist?
+    ///
+    /// # Errors
+    /// When one of these fails, with what to do.
+    pub fn prepare(&self) -> Result<Ready, HandoffError> {
+        let program = self.program.display();
+        if !self.program.is_absolute() {
+            return Err(HandoffError::new(format!(
+                "cannot run {program}: not an absolute path (write the whole path of the command)"
+            )));
+        }
+        access(&self.program, AccessFlags::X_OK).map_err(|errno| {
+            HandoffError::new(format!(
+                "cannot run {program}: {} (is the mail server installed?)",
+                io::Error::from(errno)
+            ))
+        })?;
+        let user = self.user.as_deref().map(find_user).transpose()?;
+        Ok(Ready {
+            exec: self.clone(),
+            user,
+        })
+    }
+}
+
+impl Ready {
+    /// Starts the command on the connection; our own copy is closed with it.
+    ///
+    /// # Errors
+    /// When it cannot be started; the connection comes back, so that the provider can be told.
+    pub fn commit(self, released: Released) -> Result<Running, Box<(HandoffError, Released)>> {
+        match self.spawn(&released) {
+            Ok(child) => Ok(Running {
+                child,
+                program: self.exec.program,
+            }),
+            Err(error) => {
+                let text = format!(
+                    "cannot start {}: {error} (run the command by hand as the same user)",
+                    self.exec.program.display()
+                );
+                Err(Box::new((HandoffError::new(text), released)))
+            }
+        }
+    }
+
+    fn spawn(&self, released: &Released) -> io::Result<Child> {
+        let copy = |fd: &Released| -> io::Result<OwnedFd> { fd.as_fd().try_clone_to_owned() };
+        // The command keeps its descriptors until it is dropped, at the end of this function:
+        // held any longer they would keep the connection open when the child has closed it.
+        let mut command = Command::new(&self.exec.program);
+        command
+            .args(&self.exec.arguments)
+            .env_clear()
+            .env("PATH", PATH)
+            .current_dir("/");
+        command.envs(environment(released));
+        if let Ok(zone) = std::env::var("TZ") {
+            command.env("TZ", zone);
+        }
+        if let Some(user) = &self.user {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        command
+            .stdin(Stdio::from(copy(released)?))
+            .stdout(Stdio::from(copy(released)?));
+        // A signal to us is not a signal to the delivery: the child gets its own group.
+        command.process_group(0).kill_on_drop(false);
+        command.spawn()
+    }
+}
+
+impl Running {
+    /// Waits for the mail server to end.
+    ///
+    /// # Errors
+    /// When it did not end well; the provider keeps what was not acknowledged.
+    pub async fn wait(mut self) -> Result<(), HandoffError> {
+        let program = self.program.display();
+        match self.child.wait().await {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(HandoffError::new(format!(
+                "{program} ended with {} (look at the mail server's log)",
+                describe(status)
+            ))),
+            Err(error) => Err(HandoffError::new(format!(
+                "cannot wait for {program}: {error}"
+            ))),
+        }
+    }
+}
+
+/// UCSPI (tcpserver) and systemd names for the same four facts.
+fn environment(released: &Released) -> Vec<(&'static str, String)> {
+    let (peer, local) = (released.peer(), released.local());
+    vec![
+        ("PROTO", "TCP".to_owned()),
+        ("TCPREMOTEIP", peer.ip().to_string()),
+        ("TCPREMOTEPORT", peer.port().to_string()),
+        ("TCPLOCALIP", local.ip().to_string()),
+        ("TCPLOCALPORT", local.port().to_string()),
+        ("REMOTE_ADDR", peer.ip().to_string()),
+        ("REMOTE_PORT", peer.port().to_string()),
+    ]
+}
+
+fn find_user(name: &str) -> Result<User, HandoffError> {
+    match User::from_name(name) {
+        Ok(Some(user)) => Ok(user),
+        Ok(None) => Err(HandoffError::new(format!(
+            "cannot run as user {name}: no such user (correct command_user)"
+        ))),
+        Err(errno) => Err(HandoffError::new(format!(
+            "cannot look up user {name}: {}",
+            io::Error::from(errno)
+        ))),
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "an unknown status".to_owned(),
+    }
+}

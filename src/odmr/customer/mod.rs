@@ -1,0 +1,315 @@
+//! The customer as client: greeting, EHLO, AUTH, ATRN, and a QUIT before every other end (RFC 2645 5, rules R9, B16, B17).
+//!
+//! The driver gives each reply and does what the [`Step`] says. The MTA is made ready between AUTH and ATRN: after
+//! ATRN's 2yz it has to speak at once, and there is no way back (rule R26).
+
+mod auth;
+
+use super::{Direction, Turned};
+use crate::sasl::client::ClientExchange;
+use crate::sasl::{Mechanism, Secret};
+use crate::smtp::{COMMAND_LIMIT, Command, DomainList, Offer, Reply};
+use auth::Login;
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// What the customer's half of a session depends on.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The name for EHLO: this machine's own, or an address in brackets (rule B8).
+    pub ehlo_name: String,
+    /// The user at the provider.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// The domains to ask for; `None` asks for all there are with a bare ATRN (rule R17).
+    pub domains: Option<DomainList>,
+    /// The mechanisms that may be used.
+    pub mechanisms: Vec<Mechanism>,
+    /// Whether mechanisms in which the password itself travels may be used on this connection (rule B35).
+    pub allow_plaintext: bool,
+}
+
+/// What the driver has to do.
+pub enum Step {
+    /// Send these octets, a whole line, then wait for a reply. They may hold a password.
+    Send(Zeroizing<Vec<u8>>),
+    /// Make the MTA ready and say how that went with [`Customer::prepared`].
+    Prepare,
+    /// The connection has turned: hand it over. Nothing more may have come from the provider (rule C5).
+    Turned(Turned),
+    /// Close the connection. The QUIT has been answered, or there is nobody to send it to.
+    End(Outcome),
+}
+
+/// What is to be sent may be a password, so that only its length is shown.
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send(octets) => write!(f, "Send({} octets)", octets.len()),
+            Self::Prepare => f.write_str("Prepare"),
+            Self::Turned(turned) => write!(f, "Turned({turned:?})"),
+            Self::End(outcome) => write!(f, "End({outcome:?})"),
+        }
+    }
+}
+
+/// How a session ended that did not turn.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Outcome {
+    /// 453: there is nothing to fetch, which is a success.
+    #[error("no mail")]
+    NoMail,
+    /// The provider said no: 530 or another 5yz.
+    #[error("the provider refused: {reply}")]
+    Refused {
+        /// The reply that said so.
+        reply: Reply,
+    },
+    /// The provider said not now: 421, 450, 451 or another 4yz.
+    #[error("the provider asks to try later: {reply}")]
+    TryLater {
+        /// The reply that said so.
+        reply: Reply,
+    },
+    /// User or password was not accepted. No other mechanism is tried (rule C16).
+    #[error("authentication failed: {reply}")]
+    AuthFailed {
+        /// The reply that said so.
+        reply: Reply,
+    },
+    /// The last EHLO was answered without ATRN: no password was sent (rules R9, C16).
+    #[error("ATRN not advertised (a proxy or firewall may strip it)")]
+    NoAtrn,
+    /// No mechanism that is offered may be used.
+    #[error("no usable authentication mechanism, offered: {}", list(offered))]
+    NoMechanism {
+        /// What was offered.
+        offered: Vec<String>,
+    },
+    /// The provider did what the protocol does not know.
+    #[error("protocol error: {what}")]
+    Protocol {
+        /// What it did.
+        what: String,
+    },
+    /// Our own settings make the request impossible.
+    #[error("{what}")]
+    Settings {
+        /// What is wrong with them, and what to do.
+        what: String,
+    },
+    /// [`Step::Prepare`] failed: ATRN was not sent.
+    #[error("the mail server here is not ready")]
+    MtaNotReady,
+    /// The driver gave up with [`Customer::abandon`], for its own reason.
+    #[error("{why}")]
+    Abandoned {
+        /// The reason.
+        why: String,
+    },
+}
+
+fn list(offered: &[String]) -> String {
+    if offered.is_empty() {
+        return "none".to_owned();
+    }
+    offered.join(" ")
+}
+
+/// What the driver waits for: the choice of its timer (rules B14, R16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// The provider's first words.
+    Greeting,
+    /// The reply to EHLO.
+    Ehlo,
+    /// A reply in the AUTH exchange.
+    Auth,
+    /// The reply to ATRN: 10 minutes or more (rule R16).
+    Atrn,
+    /// The reply to QUIT, or nothing any more.
+    Quit,
+}
+
+#[derive(Debug)]
+enum State {
+    Greeting,
+    Ehlo,
+    Auth(Login),
+    /// The MTA is being made ready; no reply is due.
+    Preparing(Mechanism),
+    Atrn(Mechanism),
+    /// QUIT was sent; what the session has come to is known already.
+    Quit(Outcome),
+    Over,
+}
+
+/// The customer's half of one session, until it turns or ends.
+#[derive(Debug)]
+pub struct Customer {
+    settings: Settings,
+    state: State,
+    provider: Option<String>,
+    mechanism: Option<Mechanism>,
+}
+
+impl Customer {
+    /// A session on a connection that has just been made. The provider speaks first.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            state: State::Greeting,
+            provider: None,
+            mechanism: None,
+        }
+    }
+
+    /// Takes a reply. 421 may come at any time and ends the session: the provider has gone (rule B13).
+    pub fn reply(&mut self, reply: Reply) -> Step {
+        let state = std::mem::replace(&mut self.state, State::Over);
+        match state {
+            State::Quit(outcome) => Step::End(outcome),
+            State::Over => Step::End(unexpected(&reply)),
+            _ if reply.code == 421 => Step::End(Outcome::TryLater { reply }),
+            State::Greeting => self.greeted(reply),
+            State::Ehlo => self.offered(reply),
+            State::Auth(login) => self.login(login, reply),
+            // Nobody asked: whatever this is an answer to, it was not ours (rule C2).
+            State::Preparing(_) => Step::End(unexpected(&reply)),
+            State::Atrn(mechanism) => self.atrn_answered(mechanism, reply),
+        }
+    }
+
+    /// The answer to [`Step::Prepare`]: is the MTA ready?
+    pub fn prepared(&mut self, ready: bool) -> Step {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Preparing(mechanism) if ready => {
+                self.state = State::Atrn(mechanism);
+                Step::Send(self.atrn())
+            }
+            State::Preparing(_) => self.quit(Outcome::MtaNotReady),
+            _ => Step::End(Outcome::Protocol {
+                what: "the mail server was made ready although nobody asked".to_owned(),
+            }),
+        }
+    }
+
+    /// Ends the session in order for a reason of the driver's: sends QUIT, and the session ends as said. Not for
+    /// connections on which nothing can be sent any more.
+    pub fn abandon(&mut self, outcome: Outcome) -> Step {
+        self.quit(outcome)
+    }
+
+    /// What the driver waits for.
+    #[must_use]
+    pub fn waiting_for(&self) -> Wait {
+        match self.state {
+            State::Greeting => Wait::Greeting,
+            State::Ehlo => Wait::Ehlo,
+            State::Auth(_) => Wait::Auth,
+            State::Preparing(_) | State::Atrn(_) => Wait::Atrn,
+            State::Quit(_) | State::Over => Wait::Quit,
+        }
+    }
+
+    /// The mechanism in use, from the first AUTH on: for logs.
+    #[must_use]
+    pub fn mechanism(&self) -> Option<Mechanism> {
+        self.mechanism
+    }
+
+    /// The name in the provider's EHLO reply: for logs, unchecked.
+    #[must_use]
+    pub fn provider(&self) -> Option<&str> {
+        self.provider.as_deref()
+    }
+
+    fn greeted(&mut self, reply: Reply) -> Step {
+        if !reply.is_positive() {
+            return self.turned_down(reply);
+        }
+        if self.atrn().len() > COMMAND_LIMIT {
+            // A longer line may be cut or refused, and a bare ATRN would ask for more than was wanted (grammar A4).
+            return self.quit(Outcome::Settings {
+                what: "the list of domains does not fit into one ATRN command of 512 octets (ask for all \
+                       domains, or for fewer at a time)"
+                    .to_owned(),
+            });
+        }
+        self.state = State::Ehlo;
+        Step::Send(Command::Ehlo(self.settings.ehlo_name.clone()).to_bytes())
+    }
+
+    /// Only this offer counts: no password goes to somebody who cannot turn the connection (rules R9, C16).
+    fn offered(&mut self, reply: Reply) -> Step {
+        if matches!(reply.code, 500 | 502 | 504) {
+            // No EHLO, so no ATRN: an old server, or something in between that allows no extensions.
+            return self.quit(Outcome::NoAtrn);
+        }
+        if !reply.is_positive() {
+            return self.turned_down(reply);
+        }
+        let offer = Offer::parse(&reply);
+        self.provider = Some(offer.domain);
+        if !offer.atrn {
+            return self.quit(Outcome::NoAtrn);
+        }
+        let best = ClientExchange::strongest(
+            &offer.auth,
+            &self.settings.mechanisms,
+            self.settings.allow_plaintext,
+        );
+        match best {
+            Some(mechanism) => self.start_login(mechanism),
+            None => self.quit(Outcome::NoMechanism {
+                offered: offer.auth,
+            }),
+        }
+    }
+
+    /// By the first digit, except for the one code that is good news (RFC 2645 7, appendix A7).
+    fn atrn_answered(&mut self, mechanism: Mechanism, reply: Reply) -> Step {
+        if reply.is_positive() {
+            return Step::Turned(Turned {
+                user: self.settings.user.clone(),
+                domains: self.settings.domains.clone(),
+                mechanism: Some(mechanism),
+                direction: Direction::ToServer,
+            });
+        }
+        if reply.code == 453 {
+            return self.quit(Outcome::NoMail);
+        }
+        self.turned_down(reply)
+    }
+
+    fn atrn(&self) -> Zeroizing<Vec<u8>> {
+        Command::Atrn(self.settings.domains.clone()).to_bytes()
+    }
+
+    /// A reply that is not the one hoped for, by its first digit (RFC 5321 4.3.2).
+    fn turned_down(&mut self, reply: Reply) -> Step {
+        let outcome = if reply.is_transient() {
+            Outcome::TryLater { reply }
+        } else if reply.is_permanent() {
+            Outcome::Refused { reply }
+        } else {
+            unexpected(&reply)
+        };
+        self.quit(outcome)
+    }
+
+    /// The last command; the session is over when it is answered (rule B17).
+    fn quit(&mut self, outcome: Outcome) -> Step {
+        self.state = State::Quit(outcome);
+        Step::Send(Command::Quit.to_bytes())
+    }
+}
+
+fn unexpected(reply: &Reply) -> Outcome {
+    Outcome::Protocol {
+        what: format!("unexpected reply {reply}"),
+    }
+}

@@ -1,0 +1,181 @@
+//! Which command is in order in which state: the matrix of RFC 2645 5, and the order of ATRN's decisions.
+
+use super::replies;
+use super::{Access, Action, Authenticated, Identity, Provider, QueueAnswer, Request, State};
+use crate::odmr::{Direction, Turned};
+use crate::smtp::command::CommandError;
+use crate::smtp::{Command, DomainList, Line, LineError, Reply, Verb};
+
+impl Provider {
+    /// A line before authentication. ATRN is refused with 530 here, however it is written (rule R15).
+    pub(super) fn initial_line(
+        &mut self,
+        greeted: bool,
+        first: bool,
+        line: Result<Line, LineError>,
+    ) -> Action {
+        let state = State::Initial { greeted };
+        let Ok(line) = line else {
+            return self.bad(state, replies::bad_line());
+        };
+        if first && crate::smtp::is_http(line.as_bytes()) {
+            return Action::Close(replies::not_smtp());
+        }
+        let command = Command::parse(&line);
+        match (verb(&command), command) {
+            (Some(Verb::Atrn), _) => self.bad(state, replies::authentication_required()),
+            (Some(Verb::Auth), Ok(Command::Auth { mechanism, initial })) if greeted => {
+                self.auth(&mechanism, initial)
+            }
+            (Some(Verb::Auth), _) | (Some(Verb::Starttls), Ok(_)) if !greeted => {
+                self.bad(state, replies::out_of_place("Send EHLO first"))
+            }
+            (_, Ok(Command::Ehlo(name))) => self.ehlo(State::Initial { greeted: true }, name),
+            (_, command) => self.anywhere(state, &command),
+        }
+    }
+
+    /// A line after authentication. EHLO stays possible and changes nothing (rules B10, B37, X3).
+    pub(super) fn authenticated_line(
+        &mut self,
+        authenticated: Authenticated,
+        line: Result<Line, LineError>,
+        pending: bool,
+    ) -> Action {
+        let Ok(line) = line else {
+            return self.bad(State::Authenticated(authenticated), replies::bad_line());
+        };
+        let command = Command::parse(&line);
+        match (verb(&command), command) {
+            // Whoever does not wait for the reply does not know who speaks next (rules B59, C4).
+            (Some(Verb::Atrn), _) if pending => {
+                self.bad(State::Authenticated(authenticated), ahead())
+            }
+            (Some(Verb::Atrn), Ok(Command::Atrn(domains))) => self.atrn(authenticated, domains),
+            (Some(Verb::Auth), _) => self.bad(
+                State::Authenticated(authenticated),
+                replies::out_of_place("Already authenticated"),
+            ),
+            (Some(Verb::Starttls), Ok(_)) => self.bad(
+                State::Authenticated(authenticated),
+                replies::out_of_place("Not after authentication"),
+            ),
+            (_, Ok(Command::Ehlo(name))) => self.ehlo(State::Authenticated(authenticated), name),
+            (_, command) => self.anywhere(State::Authenticated(authenticated), &command),
+        }
+    }
+
+    /// What is answered the same in all states.
+    fn anywhere(&mut self, state: State, command: &Result<Command, CommandError>) -> Action {
+        match command {
+            Ok(Command::Quit) => Action::Close(replies::bye()),
+            Ok(Command::Noop | Command::Rset) => self.stay(state, replies::ok()),
+            Ok(_) => self.bad(state, replies::not_implemented()),
+            Err(CommandError::Argument(verb)) if has_no_use(*verb) => {
+                self.bad(state, replies::not_implemented())
+            }
+            Err(CommandError::Argument(_)) => self.bad(state, replies::bad_argument()),
+            Err(CommandError::NotAscii | CommandError::Unknown) => {
+                self.bad(state, replies::unknown_command())
+            }
+        }
+    }
+
+    fn ehlo(&mut self, state: State, name: String) -> Action {
+        self.ehlo_name = Some(name);
+        let offer = replies::offer(&self.settings.hostname, &self.settings.mechanisms);
+        self.stay(state, offer)
+    }
+
+    /// All or nothing: one domain that is not the customer's refuses the whole request (rule R18).
+    fn atrn(&mut self, authenticated: Authenticated, named: Option<DomainList>) -> Action {
+        let granted = match &authenticated.identity {
+            Identity {
+                access: Access::Unknown,
+                ..
+            } => Err(replies::access_unknown()),
+            Identity {
+                access: Access::Domains(own),
+                ..
+            } => grant(own, named).ok_or_else(replies::refused),
+        };
+        match granted {
+            Ok(domains) => {
+                let request = Request {
+                    user: authenticated.identity.user.clone(),
+                    domains,
+                };
+                self.state = State::Asking(authenticated, request.clone());
+                Action::Ask(request)
+            }
+            Err(reply) => self.stay(State::Authenticated(authenticated), reply),
+        }
+    }
+
+    /// The queue has answered: the last three steps of the decision, or the turn (rules R19 to R22, R24).
+    pub(super) fn decided(
+        &mut self,
+        authenticated: Authenticated,
+        request: Request,
+        answer: QueueAnswer,
+        pending: bool,
+    ) -> Action {
+        let reply = match answer {
+            QueueAnswer::Mail if pending => {
+                return self.bad(State::Authenticated(authenticated), ahead());
+            }
+            QueueAnswer::Mail => {
+                self.state = State::Over;
+                let turned = Turned {
+                    user: request.user,
+                    domains: Some(request.domains),
+                    mechanism: Some(authenticated.mechanism),
+                    direction: Direction::ToClient,
+                };
+                return Action::Turn(replies::turn(), turned);
+            }
+            QueueAnswer::NoMail => replies::no_mail(),
+            QueueAnswer::Busy => replies::busy(),
+            QueueAnswer::TooSoon => replies::too_soon(),
+            QueueAnswer::Unavailable => replies::queue_unavailable(),
+        };
+        self.stay(State::Authenticated(authenticated), reply)
+    }
+}
+
+/// The verb, also of a command whose argument is wrong: some verbs are refused before anybody looks at that.
+fn verb(command: &Result<Command, CommandError>) -> Option<Verb> {
+    match command {
+        Ok(command) => Some(command.verb()),
+        Err(error) => error.verb(),
+    }
+}
+
+/// Verbs that are answered 502 whatever follows them (rule R30).
+fn has_no_use(verb: Verb) -> bool {
+    !matches!(
+        verb,
+        Verb::Ehlo
+            | Verb::Auth
+            | Verb::Atrn
+            | Verb::Starttls
+            | Verb::Noop
+            | Verb::Rset
+            | Verb::Quit
+    )
+}
+
+/// The domains that were named, or all of one's own; nothing if any is not one's own, or there are none.
+fn grant(own: &[crate::smtp::Domain], named: Option<DomainList>) -> Option<DomainList> {
+    match named {
+        Some(named) => named
+            .iter()
+            .all(|domain| own.contains(domain))
+            .then_some(named),
+        None => DomainList::try_new(own.to_vec()),
+    }
+}
+
+fn ahead() -> Reply {
+    replies::out_of_place("Wait for the reply to ATRN before you send more")
+}

@@ -1,0 +1,205 @@
+//! Exim's queue, through `exim -bpu` and forced queue runs.
+
+use std::ffi::OsString;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::program::Program;
+use super::{QueueError, Snapshot, Waiting, addressed_to};
+use crate::smtp::domain::{Domain, DomainList};
+
+/// The queue of one Exim.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    /// Exim's binary, on Debian `/usr/sbin/exim4`.
+    pub command: PathBuf,
+}
+
+/// What one line of `exim -bpu` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Line<'a> {
+    Message { id: &'a str, frozen: bool },
+    Recipient(&'a str),
+    Nothing,
+}
+
+impl Queue {
+    /// Whether a message waits for one of these domains. Frozen messages do not count: they wait for the operator
+    /// (mostly bounces that were refused), and no session delivers them.
+    ///
+    /// # Errors
+    /// The queue could not be asked, or not within `limit`: answer 451 and never "no mail".
+    pub async fn waiting(&self, domains: &DomainList, limit: Duration) -> Result<bool, QueueError> {
+        let mut found = false;
+        self.each(domains, limit, |_| {
+            found = true;
+            ControlFlow::Break(())
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Everything that waits for these domains, `most` messages at most. Exim does not tell which messages it is
+    /// working on, so none is counted as running.
+    ///
+    /// # Errors
+    /// As [`Queue::waiting`].
+    pub async fn snapshot(
+        &self,
+        domains: &DomainList,
+        most: usize,
+        limit: Duration,
+    ) -> Result<Snapshot, QueueError> {
+        let mut snapshot = Snapshot::default();
+        self.each(domains, limit, |id| {
+            if snapshot.waiting.len() < most {
+                let waiting = Waiting {
+                    arrival: arrival(id).unwrap_or(0),
+                    reason: String::new(),
+                };
+                snapshot.waiting.insert(id.to_owned(), waiting);
+            } else {
+                snapshot.truncated = true;
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+        Ok(snapshot)
+    }
+
+    /// Has Exim try the mail of this domain now, past all retry times, and waits for the end of the run.
+    ///
+    /// With nobody listening on the next hop each message fails at once and is noted as waiting for that host,
+    /// which is what `exim -MC` goes by afterwards. Frozen messages stay frozen.
+    ///
+    /// # Errors
+    /// Exim cannot be run, or not within `limit`.
+    pub async fn prime(&self, domain: &Domain, limit: Duration) -> Result<(), QueueError> {
+        // -R f: past retry times, r: a regular expression, so that example.org is not found in example.org.example.com.
+        let pattern = format!("@{}$", domain.as_str().replace('.', "\\."));
+        self.program(["-Rrf".into(), pattern.into()], "note the waiting mail")
+            .output(limit)
+            .await
+            .map(drop)
+    }
+
+    /// The version, as `exim -bV` prints it: "4.96".
+    ///
+    /// # Errors
+    /// Exim cannot be run, or prints something else.
+    pub async fn version(&self, limit: Duration) -> Result<String, QueueError> {
+        let program = self.program(["-bV".into()], "ask the version of Exim");
+        let output = program.output(limit).await?;
+        let version = output
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("Exim version ")?.split(' ').next());
+        match version {
+            Some(version) => Ok(version.to_owned()),
+            None => {
+                let cause = "it does not begin with `Exim version'".to_owned();
+                Err(QueueError::Strange {
+                    what: program.what,
+                    program: program.path,
+                    cause,
+                })
+            }
+        }
+    }
+
+    /// Whether Exim, called with these arguments, complains of the message id among them and of nothing else.
+    ///
+    /// # Errors
+    /// Exim cannot be run.
+    pub(crate) async fn refuses_message_id(
+        &self,
+        arguments: Vec<OsString>,
+        limit: Duration,
+    ) -> Result<bool, QueueError> {
+        match self
+            .program(arguments, "ask how Exim continues on a connection")
+            .output(limit)
+            .await
+        {
+            Ok(_) => Ok(false),
+            Err(QueueError::Failed { said, .. }) => Ok(said.contains("malformed message id")),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn each<F>(
+        &self,
+        domains: &DomainList,
+        limit: Duration,
+        mut each: F,
+    ) -> Result<(), QueueError>
+    where
+        F: FnMut(&str) -> ControlFlow<()> + Send,
+    {
+        let mut message: Option<String> = None;
+        self.program(["-bpu".into()], "ask the queue for mail")
+            .lines(limit, |line| {
+                let line = String::from_utf8_lossy(line);
+                match parse(&line) {
+                    Line::Nothing => message = None,
+                    Line::Message { id, frozen } => message = (!frozen).then(|| id.to_owned()),
+                    Line::Recipient(address) => {
+                        if let Some(id) = message.take_if(|_| addressed_to(address, domains)) {
+                            return Ok(each(&id));
+                        }
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            })
+            .await
+    }
+
+    fn program(
+        &self,
+        arguments: impl IntoIterator<Item = OsString>,
+        what: &'static str,
+    ) -> Program {
+        Program {
+            path: self.command.clone(),
+            arguments: arguments.into_iter().collect(),
+            environment: Vec::new(),
+            what,
+        }
+    }
+}
+
+/// A message is ` 4m   2.3K 1kEw3Y-0003Fj-2c <sender>` with ` *** frozen ***` behind; recipients follow, ten blanks in.
+fn parse(line: &str) -> Line<'_> {
+    if let Some(address) = line.strip_prefix("          ") {
+        return Line::Recipient(address.trim());
+    }
+    match line.split_whitespace().nth(2) {
+        Some(id) if is_message_id(id) => Line::Message {
+            id,
+            frozen: line.ends_with("*** frozen ***"),
+        },
+        _ => Line::Nothing,
+    }
+}
+
+/// `6-6-2` characters up to Exim 4.96, `6-11-4` since 4.97: letters and digits, so it can never be an option.
+pub(crate) fn is_message_id(text: &str) -> bool {
+    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
+    text.chars()
+        .all(|character| character.is_ascii_alphanumeric() || character == '-')
+        && (lengths == [6, 6, 2] || lengths == [6, 11, 4])
+}
+
+/// The time in a message id: its first six characters in base 62.
+fn arrival(id: &str) -> Option<u64> {
+    id.bytes().take(6).try_fold(0_u64, |time, digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'A'..=b'Z' => digit - b'A' + 10,
+            b'a'..=b'z' => digit - b'a' + 36,
+            _ => return None,
+        };
+        time.checked_mul(62)?.checked_add(u64::from(value))
+    })
+}

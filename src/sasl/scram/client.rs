@@ -1,0 +1,118 @@
+//! SCRAM for the customer.
+
+use super::server::{MECHANISMS, mechanism};
+use super::{ITERATIONS_MAX, ITERATIONS_MIN, ScramHash, shape};
+use crate::sasl::{SaslError, Secret};
+use rsasl::callback::{Context, Request, SessionCallback, SessionData};
+use rsasl::prelude::{Registry, SASLClient, SASLConfig, Session, SessionError, State};
+use rsasl::property::{AuthId, Password};
+use zeroize::Zeroizing;
+
+/// The client's side of one exchange.
+pub(in crate::sasl) struct ClientScram {
+    session: Session,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Start,
+    First,
+    Final,
+    Verified,
+    Over,
+}
+
+impl ClientScram {
+    pub(in crate::sasl) fn new(
+        hash: ScramHash,
+        user: &str,
+        password: &Secret,
+    ) -> Result<Self, SaslError> {
+        let config = SASLConfig::builder()
+            .with_registry(Registry::with_mechanisms(&MECHANISMS))
+            .with_callback(Answers {
+                user: user.to_owned(),
+                password: password.clone(),
+            })
+            .map_err(|_| SaslError::Unavailable)?;
+        let session = SASLClient::new(config)
+            .start_suggested_iter([mechanism(hash).mechanism])
+            .map_err(|_| SaslError::Unavailable)?;
+        Ok(Self {
+            session,
+            stage: Stage::Start,
+        })
+    }
+
+    pub(in crate::sasl) fn first(&mut self) -> Result<Zeroizing<Vec<u8>>, SaslError> {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Start => self.step(None, Stage::First, SaslError::Unavailable),
+            _ => Err(SaslError::Over),
+        }
+    }
+
+    pub(in crate::sasl) fn challenge(
+        &mut self,
+        challenge: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SaslError> {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::First => {
+                let iterations = shape::server_first(challenge)?;
+                if !(ITERATIONS_MIN..=ITERATIONS_MAX).contains(&iterations) {
+                    return Err(SaslError::Iterations(iterations));
+                }
+                let bad_nonce = SaslError::Malformed("the server's nonce does not continue ours");
+                self.step(Some(challenge), Stage::Final, bad_nonce)
+            }
+            Stage::Final => {
+                shape::server_final(challenge)?;
+                // The answer is the empty line (rule B69).
+                let wrong = SaslError::ServerNotVerified;
+                self.step(Some(challenge), Stage::Verified, wrong)
+            }
+            Stage::Start | Stage::Verified | Stage::Over => Err(SaslError::Over),
+        }
+    }
+
+    pub(in crate::sasl) fn server_verified(&self) -> bool {
+        self.stage == Stage::Verified
+    }
+
+    fn step(
+        &mut self,
+        input: Option<&[u8]>,
+        next: Stage,
+        error: SaslError,
+    ) -> Result<Zeroizing<Vec<u8>>, SaslError> {
+        let mut output = Zeroizing::new(Vec::new());
+        match self.session.step(input, &mut *output) {
+            // The client finishes with the server's signature and not before.
+            Ok(State::Finished(_)) if next == Stage::Verified => {}
+            Ok(State::Running) if next != Stage::Verified => {}
+            Ok(_) | Err(_) => return Err(error),
+        }
+        self.stage = next;
+        Ok(output)
+    }
+}
+
+/// Answers rsasl's questions.
+struct Answers {
+    user: String,
+    password: Secret,
+}
+
+impl SessionCallback for Answers {
+    fn callback(
+        &self,
+        _: &SessionData,
+        _: &Context<'_>,
+        request: &mut Request<'_>,
+    ) -> Result<(), SessionError> {
+        request
+            .satisfy::<AuthId>(&self.user)?
+            .satisfy::<Password>(self.password.expose().as_bytes())?;
+        Ok(())
+    }
+}

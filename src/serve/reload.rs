@@ -1,0 +1,52 @@
+//! SIGHUP: both files are read again, as a whole or not at all.
+
+use super::state::{Files, State};
+use crate::accounts::Accounts;
+use crate::config;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Reads both files; if either is wrong, or asks for what only a restart can do, everything
+/// stays as it was and the log says why.
+pub(super) fn reload(config_file: &Path, state: &State) {
+    match read(config_file, state) {
+        Ok(files) => {
+            tracing::info!(
+                accounts = files.accounts.len(),
+                "reloaded, valid for new sessions"
+            );
+            state.replace(files);
+        }
+        Err(why) => tracing::error!("cannot reload: {why} (everything stays as it was)"),
+    }
+}
+
+fn read(config_file: &Path, state: &State) -> Result<Files, String> {
+    let serve = config::load(config_file)
+        .and_then(|config| config.service(config_file))
+        .map_err(|error| error.to_string())?;
+    if let Some(key) = needs_restart(&state.files().serve, &serve) {
+        return Err(format!("serve.{key} changed (restart to change it)"));
+    }
+    let accounts =
+        Accounts::load(&serve.accounts, &state.key).map_err(|error| error.to_string())?;
+    Ok(Files {
+        serve,
+        accounts: Arc::new(accounts),
+    })
+}
+
+/// Sockets, user and hand-off are set up once.
+fn needs_restart(old: &config::Serve, new: &config::Serve) -> Option<&'static str> {
+    let changed = [
+        ("listen", old.listen != new.listen),
+        ("user", old.user != new.user),
+        ("handoff", old.handoff != new.handoff),
+        ("postfix", old.postfix != new.postfix),
+        ("exim", old.exim != new.exim),
+    ];
+    changed
+        .into_iter()
+        .find(|(_, changed)| *changed)
+        .map(|(key, _)| key)
+}

@@ -1,0 +1,324 @@
+//! One customer's connection, from the greeting to its end: the driver of the provider's
+//! machine. The machine decides; this file reads, asks, writes and keeps the time.
+
+use super::asking::{self, Turn};
+use super::state::{Files, State};
+use super::turned;
+use crate::accounts::{Outcome as Judged, Visitor};
+use crate::odmr::Turned;
+use crate::odmr::provider::{Access, Action, Identity, Provider, SessionSeed, Settings, Verdict};
+use crate::report::{self, safe};
+use crate::sasl::server::{Evidence, ScramKeys};
+use crate::smtp::{DomainList, Reply};
+use crate::wire::{Wire, WireError};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// How long a single write may take: a peer that does not read is not waited for (rule C12).
+const WRITE_TIME: Duration = Duration::from_secs(60);
+
+/// The phrase for a connection that broke or was dropped.
+const LOST: &str = "lost before the turn";
+
+/// Serves one connection to its end and writes its closing line.
+pub(super) async fn serve(state: Arc<State>, wire: Wire) {
+    let closing = report::Session::serve(wire.peer());
+    tracing::debug!(session = closing.id(), peer = %wire.peer(), "connected");
+    let files = state.files();
+    let Some(seed) = seed() else {
+        tracing::error!(
+            session = closing.id(),
+            "cannot draw random octets: the system gives none"
+        );
+        turn_away(wire, &busy(&files)).await;
+        return closing.close("no random octets, answered 421");
+    };
+    let session = Session::new(&state, &files, wire, closing, seed);
+    let (mut closing, outcome) = session.until_the_turn().await;
+    let end = match outcome {
+        Outcome::Over(end) => end,
+        Outcome::Turned { wire, turn, proof } => {
+            closing.handoff(state.handoff.name());
+            let part = turned::Part {
+                state: &state,
+                files: &files,
+                id: closing.id(),
+                proof,
+            };
+            turned::carry(part, wire, turn).await
+        }
+    };
+    closing.close(end);
+}
+
+/// 421 in the place of the greeting: come back later (RFC 5321 3.8).
+pub(super) fn busy(files: &Files) -> Reply {
+    Reply::plain(
+        421,
+        &format!("{} too busy, try later", files.serve.hostname),
+    )
+}
+
+/// 554 in the place of the greeting: no service for this address (RFC 5321 3.1, rule R31).
+pub(super) fn not_for_you(files: &Files) -> Reply {
+    Reply::plain(
+        554,
+        &format!("{} no service for your address", files.serve.hostname),
+    )
+}
+
+/// Answers a connection that is not served at all, in the place of the greeting.
+pub(super) async fn turn_away(mut wire: Wire, reply: &Reply) {
+    if let Ok(Ok(())) = timeout(WRITE_TIME, wire.send(&reply.to_bytes())).await {
+        wire.close().await;
+    }
+}
+
+/// What a session holds until it is turned or ends.
+struct Session<'a> {
+    state: &'a Arc<State>,
+    files: &'a Files,
+    wire: Wire,
+    closing: report::Session,
+    machine: Provider,
+    /// What SCRAM asks for this peer; it knows why a login failed.
+    visitor: Arc<Visitor>,
+    /// Everything before the login must be over by then (rule C12).
+    login_by: Instant,
+    /// Made ready before the 250, used behind it.
+    turn: Option<Turn>,
+}
+
+/// How the part before the turn ended.
+enum Outcome {
+    Turned {
+        wire: Wire,
+        turn: Turn,
+        proof: Turned,
+    },
+    Over(String),
+}
+
+/// What the machine wants next, or the phrase for an end that it has no part in.
+type Next = Result<Action, &'static str>;
+
+impl<'a> Session<'a> {
+    fn new(
+        state: &'a Arc<State>,
+        files: &'a Files,
+        wire: Wire,
+        closing: report::Session,
+        seed: SessionSeed,
+    ) -> Self {
+        let serve = &files.serve;
+        let visitor = files.accounts.visitor(wire.peer().ip());
+        let keys: Arc<dyn ScramKeys> = Arc::<Visitor>::clone(&visitor);
+        let machine = Provider::new(Settings {
+            hostname: serve.hostname.clone(),
+            mechanisms: files.offered(),
+            seed,
+            keys,
+            max_bad_commands: serve.limits.bad_commands,
+            max_auth_failures: serve.limits.auth_failures,
+        });
+        let login_by = Instant::now() + serve.limits.login_time;
+        Self {
+            state,
+            files,
+            wire,
+            closing,
+            machine,
+            visitor,
+            login_by,
+            turn: None,
+        }
+    }
+
+    async fn until_the_turn(mut self) -> (report::Session, Outcome) {
+        let mut next: Next = Ok(Action::Say(self.machine.greeting()));
+        loop {
+            next = match next {
+                Err(end) => return (self.closing, Outcome::Over(end.to_owned())),
+                Ok(Action::Say(reply)) => self.say_and_listen(&reply).await,
+                Ok(Action::SayAfter(delay, reply)) => {
+                    sleep(delay).await;
+                    self.say_and_listen(&reply).await
+                }
+                Ok(Action::Close(reply)) => return self.close(&reply).await,
+                Ok(Action::Verify(evidence)) => Ok(self.verify(evidence).await),
+                Ok(Action::Access { user }) => Ok(self.access(&user)),
+                Ok(Action::Ask(request)) => {
+                    self.closing.domains(&request.domains);
+                    let asked =
+                        asking::ask(self.state, self.files, self.closing.id(), &request).await;
+                    self.turn = asked.turn;
+                    match self.wire.pending() {
+                        Ok(pending) => Ok(self.machine.answered(asked.answer, pending)),
+                        Err(_) => Err(LOST),
+                    }
+                }
+                Ok(Action::Turn(reply, proof)) => return self.turn(&reply, proof).await,
+            };
+            // Whatever stood ready is let go unless the machine turns the connection now.
+            if !matches!(next, Ok(Action::Turn(..))) {
+                self.turn = None;
+            }
+        }
+    }
+
+    /// Writes the reply, then waits for the next line and lets the machine decide.
+    async fn say_and_listen(&mut self, reply: &Reply) -> Next {
+        self.say(reply).await?;
+        self.wire.set_limit(self.machine.line_limit());
+        let mut by = Instant::now() + self.files.serve.limits.command_time;
+        if self.machine.user().is_none() {
+            by = by.min(self.login_by);
+        }
+        let line = tokio::select! {
+            line = timeout_at(by, self.wire.line()) => line,
+            () = self.state.stopped() => {
+                return Ok(Action::Close(self.machine.shutting_down()));
+            }
+        };
+        match line {
+            Err(_) => Ok(Action::Close(self.machine.timed_out())),
+            Ok(Err(WireError::Closed)) => Err("closed by the customer without QUIT"),
+            Ok(Err(_)) => Err(LOST),
+            Ok(Ok(line)) => {
+                let pending = self.wire.pending().map_err(|_| LOST)?;
+                let failures = self.machine.auth_failures();
+                let action = self.machine.line(line, pending);
+                if self.machine.auth_failures() > failures {
+                    self.exchange_failed();
+                }
+                Ok(action)
+            }
+        }
+    }
+
+    async fn say(&mut self, reply: &Reply) -> Result<(), &'static str> {
+        tracing::debug!(session = self.closing.id(), code = reply.code, "reply");
+        match timeout(WRITE_TIME, self.wire.send(&reply.to_bytes())).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(LOST),
+            Err(_) => Err("the customer does not read"),
+        }
+    }
+
+    async fn close(mut self, reply: &Reply) -> (report::Session, Outcome) {
+        if let Err(end) = self.say(reply).await {
+            return (self.closing, Outcome::Over(end.to_owned()));
+        }
+        self.wire.close().await;
+        let end = match reply.code {
+            221 => "QUIT before the turn".to_owned(),
+            code => format!("closed with {code}: {}", reply.text()),
+        };
+        (self.closing, Outcome::Over(end))
+    }
+
+    async fn turn(mut self, reply: &Reply, proof: Turned) -> (report::Session, Outcome) {
+        let end = match (self.turn.take(), self.say(reply).await) {
+            (Some(turn), Ok(())) => {
+                tracing::info!(
+                    session = self.closing.id(), user = %safe(proof.user()),
+                    domains = %proof.domains().map_or_else(String::new, ToString::to_string), "turned"
+                );
+                return (
+                    self.closing,
+                    Outcome::Turned {
+                        wire: self.wire,
+                        turn,
+                        proof,
+                    },
+                );
+            }
+            (Some(_), Err(end)) => format!("{end}, the mail stays queued"),
+            (None, _) => "turned without a hand-off, the mail stays queued".to_owned(),
+        };
+        (self.closing, Outcome::Over(end))
+    }
+
+    /// Judges a password or a digest; hashing takes time, so it does not happen on the reactor.
+    async fn verify(&mut self, evidence: Evidence) -> Action {
+        let (accounts, peer) = (Arc::clone(&self.files.accounts), self.wire.peer().ip());
+        let name = match &evidence {
+            Evidence::Password { authcid, .. } => authcid.clone(),
+            Evidence::CramMd5 { user, .. } => user.clone(),
+        };
+        let judged = tokio::task::spawn_blocking(move || accounts.verify(&evidence, peer)).await;
+        let verdict = match judged.map(|judgement| judgement.outcome) {
+            Ok(Judged::Accepted { user, domains }) => self.accepted(user, &domains),
+            Ok(Judged::Rejected(reason)) => self.rejected(&name, &reason),
+            Err(_) => {
+                tracing::error!(
+                    session = self.closing.id(),
+                    "cannot verify a password: the check itself failed (please report this)"
+                );
+                Verdict::Unavailable
+            }
+        };
+        self.judged(verdict)
+    }
+
+    /// SCRAM proved the user; what may it fetch?
+    fn access(&mut self, user: &str) -> Action {
+        let files = self.files;
+        let verdict = match files.accounts.access(user, self.wire.peer().ip()) {
+            Ok(domains) => self.accepted(user.to_owned(), domains),
+            Err(reason) => self.rejected(user, &reason),
+        };
+        self.judged(verdict)
+    }
+
+    fn judged(&mut self, verdict: Verdict) -> Action {
+        let action = self.machine.verified(verdict);
+        if let Some(mechanism) = self.machine.mechanism() {
+            self.closing.mechanism(mechanism.name());
+        }
+        action
+    }
+
+    /// An AUTH exchange failed inside the machine: SCRAM, a cancel, or nonsense.
+    fn exchange_failed(&self) {
+        let reason = self.visitor.reason();
+        let reason = reason.map_or_else(
+            || "exchange failed or cancelled".to_owned(),
+            |it| it.to_string(),
+        );
+        tracing::warn!(
+            session = self.closing.id(), peer = %self.wire.peer(),
+            "login refused: {reason}"
+        );
+    }
+
+    fn accepted(&mut self, user: String, domains: &DomainList) -> Verdict {
+        self.closing.user(&user);
+        tracing::info!(session = self.closing.id(), user = %safe(&user), "logged in");
+        let access = Access::Domains(domains.iter().cloned().collect());
+        Verdict::Accepted(Identity { user, access })
+    }
+
+    /// The peer hears 535 whatever the reason; the log tells the operator (rule B74).
+    fn rejected(&self, user: &str, reason: &dyn std::fmt::Display) -> Verdict {
+        tracing::warn!(
+            session = self.closing.id(), peer = %self.wire.peer(), user = %safe(user),
+            "login refused: {reason}"
+        );
+        Verdict::Rejected
+    }
+}
+
+/// What makes this connection's challenges unique (rule B66).
+fn seed() -> Option<SessionSeed> {
+    let mut random = [0_u8; 16];
+    getrandom::fill(&mut random).ok()?;
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Some(SessionSeed {
+        unix_time: since.as_secs(),
+        random,
+    })
+}

@@ -1,0 +1,209 @@
+//! What all sessions of the provider share: accounts, the customers that are being served, and
+//! the word to stop.
+
+use crate::accounts::{Accounts, StandInKey};
+use crate::config;
+use crate::handoff::provider::ProviderHandoff;
+use crate::sasl::Mechanism;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// One value for the whole process; sessions hold it through an `Arc`.
+#[derive(Debug)]
+pub(super) struct State {
+    files: RwLock<Arc<Files>>,
+    /// Makes the answers to unknown users; the same for the life of the process.
+    pub(super) key: StandInKey,
+    /// How a turned connection is given to the mail server.
+    pub(super) handoff: ProviderHandoff,
+    served: Mutex<Served>,
+    connected: Mutex<Connected>,
+    /// Turns true once, at SIGTERM.
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+/// Both of the operator's files as they were read together (SIGHUP replaces the whole).
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) serve: config::Serve,
+    pub(super) accounts: Arc<Accounts>,
+}
+
+impl Files {
+    /// What to offer: what the operator allows and at least one account can use (conflict X5).
+    pub(super) fn offered(&self) -> Vec<Mechanism> {
+        let possible = self.accounts.mechanisms_possible();
+        self.serve
+            .mechanisms
+            .iter()
+            .copied()
+            .filter(|one| possible.contains(one))
+            .collect()
+    }
+
+    /// May this address connect at all? In addition to, never instead of, AUTH (rule R31).
+    pub(super) fn admits(&self, address: IpAddr) -> bool {
+        let sources = &self.serve.sources;
+        sources.is_empty() || sources.iter().any(|network| network.contains(address))
+    }
+}
+
+/// Who is being served, and when each was served last.
+#[derive(Debug, Default)]
+struct Served {
+    now: HashSet<String>,
+    last: HashMap<String, Instant>,
+}
+
+/// Open connections, in all and by address.
+#[derive(Debug, Default)]
+struct Connected {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// Why a customer is not served now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotNow {
+    /// Another session of this customer is open (450, rule R20).
+    Busy,
+    /// It was served less than `serve.retry_interval` ago (450, rule R20).
+    TooSoon,
+}
+
+impl NotNow {
+    /// For the log.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Busy => "another session of this customer is open",
+            Self::TooSoon => "served less than serve.retry_interval ago",
+        }
+    }
+}
+
+impl State {
+    pub(super) fn new(
+        files: Files,
+        key: StandInKey,
+        handoff: ProviderHandoff,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            key,
+            files: RwLock::new(Arc::new(files)),
+            handoff,
+            served: Mutex::default(),
+            connected: Mutex::default(),
+            stopping,
+        }
+    }
+
+    /// The files as they are now; a session keeps what it began with.
+    pub(super) fn files(&self) -> Arc<Files> {
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&files)
+    }
+
+    /// Puts newly read files in place for the sessions to come.
+    pub(super) fn replace(&self, files: Files) {
+        *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
+    }
+
+    /// Ends when the process was told to stop.
+    pub(super) async fn stopped(&self) {
+        let mut stopping = self.stopping.clone();
+        // An error means that whoever could say "stop" is gone, which is the same.
+        drop(stopping.wait_for(|stop| *stop).await);
+    }
+
+    /// Reserves the customer for one session; dropping the value frees it.
+    pub(super) fn reserve(
+        self: &Arc<Self>,
+        user: &str,
+        interval: Duration,
+    ) -> Result<Reserved, NotNow> {
+        let mut served = lock(&self.served);
+        let now = Instant::now();
+        if served.now.contains(user) {
+            return Err(NotNow::Busy);
+        }
+        served
+            .last
+            .retain(|_, last| now.duration_since(*last) < interval);
+        if served.last.contains_key(user) {
+            return Err(NotNow::TooSoon);
+        }
+        served.now.insert(user.to_owned());
+        Ok(Reserved {
+            state: Arc::clone(self),
+            user: user.to_owned(),
+        })
+    }
+
+    /// Admits a connection from `address`, unless there are too many (421).
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
+        let files = self.files();
+        let limits = &files.serve.limits;
+        let mut connected = lock(&self.connected);
+        let here = connected.by_address.get(&address).copied().unwrap_or(0);
+        if connected.all >= limits.connections || here >= limits.connections_per_address {
+            return None;
+        }
+        connected.all += 1;
+        *connected.by_address.entry(address).or_default() += 1;
+        Some(Admitted {
+            state: Arc::clone(self),
+            address,
+        })
+    }
+}
+
+/// A customer that is being served.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    state: Arc<State>,
+    user: String,
+}
+
+impl Reserved {
+    /// From now on `serve.retry_interval` runs: the customer had its turn.
+    pub(super) fn had_its_turn(&self) {
+        lock(&self.state.served)
+            .last
+            .insert(self.user.clone(), Instant::now());
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        lock(&self.state.served).now.remove(&self.user);
+    }
+}
+
+/// A connection that counts.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    state: Arc<State>,
+    address: IpAddr,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut connected = lock(&self.state.connected);
+        connected.all = connected.all.saturating_sub(1);
+        if let Some(here) = connected.by_address.get_mut(&self.address) {
+            *here = here.saturating_sub(1);
+            if *here == 0 {
+                connected.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// No value behind these locks is ever left half-changed, so a panic elsewhere spoils nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

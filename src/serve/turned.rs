@@ -1,0 +1,122 @@
+//! After the 250: the provider is the SMTP client now. It hears the greeting, says EHLO, and
+//! gives the connection to the mail server that holds the queue.
+//!
+//! The mail server cannot do these first words itself: it takes connections on which EHLO has
+//! been answered. And when there is nothing to send after all, they are the whole session
+//! (rule R19): EHLO, QUIT.
+
+use super::asking::Turn;
+use super::state::{Files, State};
+use crate::handoff::Reversed;
+use crate::odmr::Turned;
+use crate::odmr::greeting::{Greeting, GreetingStep};
+use crate::report::safe;
+use crate::smtp::{Offer, Reply, ReplyReader};
+use crate::wire::Wire;
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long a 221 is waited for.
+const QUIT_TIME: Duration = Duration::from_secs(10);
+
+/// What the turned part knows of its session.
+pub(super) struct Part<'a> {
+    pub(super) state: &'a State,
+    pub(super) files: &'a Files,
+    pub(super) id: &'a str,
+    /// The machine's proof: who, and which domains.
+    pub(super) proof: Turned,
+}
+
+/// Carries the session from our 250 to its end, and says in a phrase how it ended.
+pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String {
+    let Turn {
+        ready,
+        reserved,
+        next_hops,
+    } = turn;
+    reserved.had_its_turn();
+    let Some(domains) = part.proof.domains().cloned() else {
+        return "turned without domains, the mail stays queued".to_owned();
+    };
+    let (customer, offer) = match first_words(&part, &mut wire).await {
+        Ok(heard) => heard,
+        Err(end) => {
+            wire.close().await;
+            return format!("{end}, the mail stays queued");
+        }
+    };
+    tracing::info!(session = part.id, customer = %safe(&customer), "greeted");
+    let released = match wire.release() {
+        Ok(released) => released,
+        Err(error) => return format!("{error}, the mail stays queued"),
+    };
+    let session = part.id.to_owned();
+    let reversed = Reversed {
+        released,
+        customer,
+        offer,
+        domains,
+        next_hops,
+        session,
+    };
+    let ended = ready.run(reversed, part.state.stopping.clone()).await;
+    drop(reserved);
+    ended.how
+}
+
+/// Hears 220, says EHLO, reads the offer; or ends the session and says how.
+async fn first_words(part: &Part<'_>, wire: &mut Wire) -> Result<(String, Offer), String> {
+    wire.set_limit(ReplyReader::LINE_LIMIT);
+    let mut machine = Greeting::new(&part.files.serve.hostname);
+    let mut replies = ReplyReader::new();
+    let by = Instant::now() + part.files.serve.limits.greeting_time;
+    loop {
+        let reply = tokio::select! {
+            reply = timeout_at(by, read_reply(wire, &mut replies)) => reply,
+            () = part.state.stopped() => {
+                quit(&mut machine, wire, &mut replies).await;
+                return Err("stopped by the operator before the hand-off".to_owned());
+            }
+        };
+        let reply = match reply {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(how)) => return Err(how),
+            Err(_) => {
+                quit(&mut machine, wire, &mut replies).await;
+                return Err("no greeting from the customer in time".to_owned());
+            }
+        };
+        match machine.reply(reply) {
+            GreetingStep::Send(line) => {
+                wire.send(&line)
+                    .await
+                    .map_err(|error| format!("after the turn: {error}"))?;
+            }
+            GreetingStep::Ready { customer, offer } => return Ok((customer, offer)),
+            GreetingStep::End(how) => return Err(how.to_string()),
+        }
+    }
+}
+
+async fn read_reply(wire: &mut Wire, replies: &mut ReplyReader) -> Result<Reply, String> {
+    loop {
+        let line = wire
+            .line()
+            .await
+            .map_err(|error| format!("after the turn: {error}"))?;
+        match replies.feed_line(line) {
+            Ok(Some(reply)) => return Ok(reply),
+            Ok(None) => {}
+            Err(error) => return Err(format!("after the turn: {error}")),
+        }
+    }
+}
+
+/// Ends in good order: QUIT, and its 221 if it comes soon (RFC 5321 4.1.1.10).
+async fn quit(machine: &mut Greeting, wire: &mut Wire, replies: &mut ReplyReader) {
+    if wire.send(&machine.finish()).await.is_ok() {
+        let answered = timeout(QUIT_TIME, read_reply(wire, replies)).await;
+        tracing::debug!(answered = answered.is_ok(), "QUIT after the turn");
+    }
+}
