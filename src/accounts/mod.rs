@@ -5,6 +5,7 @@
 //! exist as for one that does.
 
 mod credential;
+mod crypt;
 mod error;
 mod file;
 mod load;

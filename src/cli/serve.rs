@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Exit, failed};
+use crate::accounts::{Accounts, StandInKey};
 use crate::config::{self, ConfigError, Serve};
 use crate::serve::{self, ServeError};
 
@@ -22,12 +23,7 @@ impl Args {
             Err(error) => return failed(&error, Exit::Config),
         };
         if self.check {
-            tracing::info!(
-                config = %path.display(),
-                accounts = %settings.accounts.display(),
-                "configuration is fine"
-            );
-            return Exit::Done;
+            return check(path, &settings);
         }
         let options = serve::Options {
             config_file: path.to_owned(),
@@ -43,6 +39,23 @@ impl Args {
 /// The settings of the service.
 fn settings(path: &Path) -> Result<Serve, ConfigError> {
     config::load(path)?.service(path)
+}
+
+/// Says whether the accounts can be read as well.
+fn check(path: &Path, settings: &Serve) -> Exit {
+    // Only logins need a secret key here.
+    match Accounts::load(&settings.accounts, &StandInKey::new([0; 32])) {
+        Ok(accounts) => {
+            tracing::info!(
+                config = %path.display(),
+                accounts = %settings.accounts.display(),
+                users = accounts.len(),
+                "configuration is fine"
+            );
+            Exit::Done
+        }
+        Err(error) => failed(&error, Exit::Config),
+    }
 }
 
 /// Whose fault a start that failed is.

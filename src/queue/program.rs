@@ -131,15 +131,14 @@ impl Program {
 /// The first octets of the error output, on one line; the rest is read and dropped so that the program never waits.
 async fn said(pipe: Option<impl AsyncRead + Unpin>) -> String {
     let mut kept = Vec::new();
-    if let Some(mut pipe) = pipe {
-        if (&mut pipe)
+    if let Some(mut pipe) = pipe
+        && (&mut pipe)
             .take(SAID_LIMIT)
             .read_to_end(&mut kept)
             .await
             .is_ok()
-        {
-            drop(tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await);
-        }
+    {
+        drop(tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await);
     }
     cut(String::from_utf8_lossy(&kept).trim(), 600)
 }

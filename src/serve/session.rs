@@ -38,7 +38,8 @@ pub(super) async fn serve(state: Arc<State>, wire: Wire) {
     let (mut closing, outcome) = session.until_the_turn().await;
     let end = match outcome {
         Outcome::Over(end) => end,
-        Outcome::Turned { wire, turn, proof } => {
+        Outcome::Turned(turned) => {
+            let (wire, turn, proof) = *turned;
             closing.handoff(state.handoff.name());
             let part = turned::Part {
                 state: &state,
@@ -92,11 +93,7 @@ struct Session<'a> {
 
 /// How the part before the turn ended.
 enum Outcome {
-    Turned {
-        wire: Wire,
-        turn: Turn,
-        proof: Turned,
-    },
+    Turned(Box<(Wire, Turn, Turned)>),
     Over(String),
 }
 
@@ -227,11 +224,7 @@ impl<'a> Session<'a> {
                 );
                 return (
                     self.closing,
-                    Outcome::Turned {
-                        wire: self.wire,
-                        turn,
-                        proof,
-                    },
+                    Outcome::Turned(Box::new((self.wire, turn, proof))),
                 );
             }
             (Some(_), Err(end)) => format!("{end}, the mail stays queued"),

@@ -1,6 +1,7 @@
 //! The command line, as a script or a timer sees it: exit codes, standard output, standard error.
 
 use std::fs;
+use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use turnabout::cli::Exit;
@@ -127,4 +128,50 @@ fn the_graver_exit_code_of_several_fetches_wins() {
             assert_eq!(grave.graver(*mild), *grave);
         }
     }
+}
+
+#[test]
+fn a_check_reads_both_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("turnabout.toml");
+    let accounts = directory.path().join("accounts.toml");
+    let text = format!("[serve]\nhostname = \"p.example.com\"\naccounts = {accounts:?}\n");
+    fs::write(&config, text).unwrap();
+    let check = || turnabout(&["--config", config.to_str().unwrap(), "serve", "--check"]);
+    assert_eq!(code(&check()), Exit::Config.code(), "no accounts");
+
+    let added = passwd(
+        "s3cret\n",
+        &[
+            "--accounts",
+            accounts.to_str().unwrap(),
+            "--domains",
+            "example.org",
+            "--next-hop",
+            "[127.77.0.1]:2525",
+            "alice",
+        ],
+    );
+    assert_eq!(code(&added), 0, "{}", said(&added));
+    let fine = check();
+    assert_eq!(code(&fine), 0, "{}", said(&fine));
+    assert!(said(&fine).contains("configuration is fine"));
+
+    fs::write(&accounts, "[[account]]\nuser = 1\n").unwrap();
+    assert_eq!(code(&check()), Exit::Config.code(), "broken accounts");
+}
+
+fn passwd(password: &str, arguments: &[&str]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_turnabout"))
+        .arg("passwd")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(password.as_bytes()).unwrap();
+    drop(input);
+    child.wait_with_output().unwrap()
 }

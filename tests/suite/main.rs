@@ -21,6 +21,7 @@ mod accounts_login;
 mod cli;
 mod config;
 mod conformance;
+mod documents;
 mod layers;
 mod man;
 mod network;

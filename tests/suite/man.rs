@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::CommandFactory;
+use turnabout::accounts::{Accounts, Scheme, StandInKey};
 use turnabout::cli::{Cli, Exit};
+use turnabout::config;
 use turnabout::config::keys::{self, Fallback, Key, Table};
-use turnabout::config::{self};
+use turnabout::sasl::Mechanism;
 
 fn page(name: &str) -> String {
     let path = man().join(name);
@@ -212,4 +215,41 @@ fn no_key_stands_twice_and_every_paragraph_is_one() {
         assert!(key.about.ends_with('.'), "{}", key.name);
         assert!(!key.about.contains("  "), "{}", key.name);
     }
+}
+
+#[test]
+fn the_keys_and_schemes_of_the_accounts_file_are_in_its_page_and_no_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("accounts.toml");
+    fs::write(&path, "[[account]]\nzzzzzzzzzzzz = 1\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let refusal = Accounts::load(&path, &StandInKey::new([0; 32])).unwrap_err();
+    let refusal = refusal.to_string();
+    let (_, known) = refusal.split_once("(known here: ").unwrap();
+    let known: BTreeSet<&str> = known.trim_end_matches(')').split(", ").collect();
+
+    let text = page("turnabout-accounts.5");
+    let items = |prefix| {
+        text.lines()
+            .filter_map(move |line| line.strip_prefix(prefix))
+    };
+    let documented: BTreeSet<&str> = items(".It Ic ").collect();
+    assert_eq!(documented, known);
+
+    for item in items(".It {") {
+        let (scheme, mechanisms) = item.split_once("} Ta ").unwrap();
+        let scheme: Scheme = scheme.replace("\\-", "-").parse().unwrap();
+        let documented: BTreeSet<String> = mechanisms
+            .replace("\\-", "-")
+            .split(", ")
+            .map(str::to_owned)
+            .collect();
+        let suits: BTreeSet<String> = Mechanism::ALL
+            .into_iter()
+            .filter(|mechanism| scheme.serves(*mechanism))
+            .map(|mechanism| mechanism.to_string())
+            .collect();
+        assert_eq!(documented, suits, "{scheme}");
+    }
+    assert_eq!(items(".It {").count(), Scheme::ALL.len());
 }

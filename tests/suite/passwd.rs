@@ -371,3 +371,40 @@ fn every_scheme_can_be_asked_for() {
     let slip = Command::try_parse_from(["passwd", "carol", "--scheme", "SCRAM-SHA256"]);
     assert!(slip.err().unwrap().to_string().contains("SCRAM-SHA-256"));
 }
+
+#[test]
+fn the_command_takes_the_password_from_standard_input_and_never_prints_it() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let desk = Desk::new();
+    for (input, options, code) in [
+        ("pencil\n", &NEW[..], 0),
+        ("eraser\n", &["carol"][..], 0),
+        ("pencil\neraser\n", &["carol"][..], 78),
+        ("pencil\n", &["nobody"][..], 78),
+        ("pencil\n", &["carol", "--scheme", "MD5"][..], 64),
+        ("", &["nobody", "--delete"][..], 78),
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_turnabout"))
+            .arg("passwd")
+            .arg("--accounts")
+            .arg(desk.path())
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It may end before it reads.
+        drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(output.stdout.is_empty());
+        assert!(
+            !said.contains("pencil") && !said.contains("eraser"),
+            "{said}"
+        );
+    }
+    assert!(desk.accepts("carol", "eraser"));
+}

@@ -132,7 +132,7 @@ fn a_long_text_from_a_peer_is_cut() {
     let exact = "y".repeat(200);
     assert_eq!(safe(&exact).to_string(), exact);
     let lines = logged(LogFormat::Text, || {
-        tracing::info!(raw = "z".repeat(1_000_000), "m")
+        tracing::info!(raw = "z".repeat(1_000_000), "m");
     });
     assert!(lines[0].len() < 3000);
 }

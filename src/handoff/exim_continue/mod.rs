@@ -115,12 +115,12 @@ impl EximContinue {
             );
             return Err(HandoffError::Configuration { mta: "Exim", cause });
         };
-        for domain in domains.iter() {
+        for domain in domains {
             match self.0.queue.prime(domain, PRIME_TIME).await {
                 Ok(()) => {}
                 // What is noted by now can be delivered; the rest is for the next session.
                 Err(QueueError::Slow { .. }) => {
-                    tracing::warn!(%domain, "a long queue: not all waiting mail is noted")
+                    tracing::warn!(%domain, "a long queue: not all waiting mail is noted");
                 }
                 Err(error) => return Err(error.into()),
             }

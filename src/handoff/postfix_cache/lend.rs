@@ -29,7 +29,7 @@ const QUEUE_TIME: Duration = Duration::from_secs(60);
 const MESSAGES: usize = 100_000;
 /// How long smtp(8) may take to put the connection back after its last message is done with.
 const RETURN_TIME: Duration = Duration::from_secs(5);
-/// Postfix waits ten minutes for the answer to a message (smtp_data_done_timeout); after that the connection is lost.
+/// Postfix waits ten minutes for the answer to a message (`smtp_data_done_timeout`); after that the connection is lost.
 const LOST_TIME: Duration = Duration::from_secs(11 * 60);
 
 /// A session while its connection is lent.
@@ -158,7 +158,7 @@ impl Lent {
             }
             return Ok(());
         }
-        for domain in self.reversed.domains.iter() {
+        for domain in &self.reversed.domains {
             self.known.queue.flush(domain, QUEUE_TIME).await?;
         }
         Ok(())

@@ -72,8 +72,13 @@ fn is_untried(waiting: &Waiting, next_hops: &[NextHop]) -> bool {
     }
     // Postfix found no connection in the cache and dialled the next hop, where nobody listens. Compared at the start
     // only: further on the text may be the customer's.
-    let reason = waiting.reason.strip_prefix("delivery temporarily suspended: ").unwrap_or(&waiting.reason);
-    reason
-        .strip_prefix("connect to ")
-        .is_some_and(|reason| next_hops.iter().any(|next_hop| reason.starts_with(&format!("{}[", next_hop.ip()))))
+    let reason = waiting
+        .reason
+        .strip_prefix("delivery temporarily suspended: ")
+        .unwrap_or(&waiting.reason);
+    reason.strip_prefix("connect to ").is_some_and(|reason| {
+        next_hops
+            .iter()
+            .any(|next_hop| reason.starts_with(&format!("{}[", next_hop.ip())))
+    })
 }

@@ -38,7 +38,10 @@ pub struct Seen {
 
 impl Seen {
     pub fn count(&self, beginning: &str) -> usize {
-        self.lines.iter().filter(|line| line.to_ascii_uppercase().starts_with(beginning)).count()
+        self.lines
+            .iter()
+            .filter(|line| line.to_ascii_uppercase().starts_with(beginning))
+            .count()
     }
 }
 
@@ -92,8 +95,15 @@ fn serve(stream: TcpStream, manners: &Manners, record: &Mutex<Seen>) -> std::io:
             message = Message::default();
             output.write_all(b"250 2.0.0 Ok\r\n")?;
         } else if let Some(rest) = upper.strip_prefix("RCPT TO:<") {
-            let address = rest.split('>').next().unwrap_or_default().to_ascii_lowercase();
-            if manners.later.is_some_and(|later| address.starts_with(later)) {
+            let address = rest
+                .split('>')
+                .next()
+                .unwrap_or_default()
+                .to_ascii_lowercase();
+            if manners
+                .later
+                .is_some_and(|later| address.starts_with(later))
+            {
                 output.write_all(b"450 4.2.0 Come again\r\n")?;
             } else {
                 message.recipients.push(address);
@@ -113,7 +123,9 @@ fn serve(stream: TcpStream, manners: &Manners, record: &Mutex<Seen>) -> std::io:
                 if line == b".\r\n" {
                     break;
                 }
-                message.data.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
+                message
+                    .data
+                    .extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
             }
             std::thread::sleep(manners.think);
             message.at = Some(Instant::now());

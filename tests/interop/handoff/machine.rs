@@ -29,7 +29,16 @@ pub fn in_a_machine(name: &str, body: impl FnOnce()) {
     }
     let base = tempfile::tempdir().unwrap();
     let status = Command::new("unshare")
-        .args(["--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args([
+            "--mount",
+            "--net",
+            "--uts",
+            "--ipc",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
         .args(["sh", "-c", ENTER, "enter"])
         .arg(base.path())
         .arg(std::env::current_exe().unwrap())
@@ -38,13 +47,24 @@ pub fn in_a_machine(name: &str, body: impl FnOnce()) {
         .stdin(Stdio::null())
         .status()
         .expect("cannot run unshare (are you root?)");
-    assert!(status.success(), "{name} failed inside its machine: {status}");
+    assert!(
+        status.success(),
+        "{name} failed inside its machine: {status}"
+    );
 }
 
 /// Runs a shell script to its end and gives its output.
 pub fn shell(script: &str) -> String {
-    let output = Command::new("sh").args(["-ec", script]).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new("sh")
+        .args(["-ec", script])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{script}\n{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{script}\n{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     text
 }

@@ -10,7 +10,10 @@ pub fn inject(messages: &[(&[&str], &str)]) {
     let stream = loop {
         match TcpStream::connect("127.0.0.1:25") {
             Ok(stream) => break stream,
-            Err(error) => assert!(started.elapsed() < Duration::from_secs(20), "nobody takes mail: {error}"),
+            Err(error) => assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "nobody takes mail: {error}"
+            ),
         }
         std::thread::sleep(Duration::from_millis(50));
     };
@@ -29,16 +32,25 @@ pub fn inject(messages: &[(&[&str], &str)]) {
             say(&format!("RCPT TO:<{recipient}>"), "250");
         }
         say("DATA", "354");
-        say(&format!("Subject: {subject}\r\n\r\nThis is {subject}.\r\n."), "250");
+        say(
+            &format!("Subject: {subject}\r\n\r\nThis is {subject}.\r\n."),
+            "250",
+        );
     }
     say("QUIT", "221");
 }
 
 /// `count` messages with one recipient each: `user1@domain`, `user2@domain` and so on.
 pub fn inject_many(count: usize, local: &str, domain: &str) {
-    let recipients: Vec<String> = (1..=count).map(|number| format!("{local}{number}@{domain}")).collect();
-    let lists: Vec<[&str; 1]> = recipients.iter().map(|recipient| [recipient.as_str()]).collect();
-    let messages: Vec<(&[&str], &str)> = lists.iter().map(|list| (list.as_slice(), "many")).collect();
+    let recipients: Vec<String> = (1..=count)
+        .map(|number| format!("{local}{number}@{domain}"))
+        .collect();
+    let lists: Vec<[&str; 1]> = recipients
+        .iter()
+        .map(|recipient| [recipient.as_str()])
+        .collect();
+    let messages: Vec<(&[&str], &str)> =
+        lists.iter().map(|list| (list.as_slice(), "many")).collect();
     inject(&messages);
 }
 

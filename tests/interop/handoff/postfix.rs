@@ -34,11 +34,16 @@ fn start() {
         format!("example.org odmr:{ALICE}\nexample.net odmr:{ALICE}\nexample.com odmr:{BOB}\n"),
     )
     .unwrap();
-    shell("postconf -M postlog >/dev/null; rm -rf /var/spool/postfix/*/[0-9A-F]* ; postfix start 2>&1");
+    shell(
+        "postconf -M postlog >/dev/null; rm -rf /var/spool/postfix/*/[0-9A-F]* ; postfix start 2>&1",
+    );
 }
 
 fn queue() -> Queue {
-    Queue { command_directory: "/usr/sbin".into(), config_directory: None }
+    Queue {
+        command_directory: "/usr/sbin".into(),
+        config_directory: None,
+    }
 }
 
 fn log() -> String {
@@ -47,7 +52,10 @@ fn log() -> String {
 
 async fn waiting(domains: &str) -> usize {
     let domains = DomainList::parse_atrn(domains).unwrap();
-    let queue = queue().snapshot(&domains, 100_000, Duration::from_secs(30)).await.unwrap();
+    let queue = queue()
+        .snapshot(&domains, 100_000, Duration::from_secs(30))
+        .await
+        .unwrap();
     queue.waiting.len() + queue.running
 }
 
@@ -56,11 +64,18 @@ async fn deferred(domains: &str, count: usize) {
     let list = DomainList::parse_atrn(domains).unwrap();
     let started = Instant::now();
     loop {
-        let queue = queue().snapshot(&list, 100_000, Duration::from_secs(30)).await.unwrap();
+        let queue = queue()
+            .snapshot(&list, 100_000, Duration::from_secs(30))
+            .await
+            .unwrap();
         if queue.waiting.len() == count && queue.running == 0 {
             return;
         }
-        assert!(started.elapsed() < Duration::from_secs(120), "{queue:?}\n{}", log());
+        assert!(
+            started.elapsed() < Duration::from_secs(120),
+            "{queue:?}\n{}",
+            log()
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -81,7 +96,10 @@ async fn session(domains: &str, next_hop: &str, manners: Manners) -> (Ended, See
     let cache = cache(10, 600).await;
     let (port, address) = Port::open().await;
     let list = DomainList::parse_atrn(domains).unwrap();
-    let ready = cache.prepare(&list, &[next_hop.parse().unwrap()]).await.unwrap();
+    let ready = cache
+        .prepare(&list, &[next_hop.parse().unwrap()])
+        .await
+        .unwrap();
     let customer = Customer::dial(address, manners);
     let reversed: Reversed = port.turned(domains, &[next_hop], "s1").await;
     let started = Instant::now();
@@ -94,200 +112,296 @@ async fn session(domains: &str, next_hop: &str, manners: Manners) -> (Ended, See
 
 #[test]
 fn one_message_is_delivered_and_the_session_ends_with_quit() {
-    in_a_machine("handoff::postfix::one_message_is_delivered_and_the_session_ends_with_quit", || {
-        start();
-        runtime().block_on(async {
-            inject(&[(&["one@example.org"], "one")]);
-            deferred("example.org", 1).await;
-            let (ended, seen, took) = session("example.org", ALICE, Manners::default()).await;
-            assert!(ended.clean, "{}", log());
-            assert_eq!(ended.remaining, Some(false));
-            assert_eq!(seen.messages.len(), 1);
-            assert!(String::from_utf8_lossy(&seen.messages[0].data).contains("This is one."));
-            assert!(seen.quit);
-            assert!(took < Duration::from_secs(2), "{took:?}");
-            println!("{:#?}\n{}", seen.lines, log());
-        });
-    });
+    in_a_machine(
+        "handoff::postfix::one_message_is_delivered_and_the_session_ends_with_quit",
+        || {
+            start();
+            runtime().block_on(async {
+                inject(&[(&["one@example.org"], "one")]);
+                deferred("example.org", 1).await;
+                let (ended, seen, took) = session("example.org", ALICE, Manners::default()).await;
+                assert!(ended.clean, "{}", log());
+                assert_eq!(ended.remaining, Some(false));
+                assert_eq!(seen.messages.len(), 1);
+                assert!(String::from_utf8_lossy(&seen.messages[0].data).contains("This is one."));
+                assert!(seen.quit);
+                assert!(took < Duration::from_secs(2), "{took:?}");
+                println!("{:#?}\n{}", seen.lines, log());
+            });
+        },
+    );
 }
 
 #[test]
 fn fifty_messages_go_over_one_connection() {
-    in_a_machine("handoff::postfix::fifty_messages_go_over_one_connection", || {
-        start();
-        runtime().block_on(async {
-            inject_many(50, "user", "example.org");
-            deferred("example.org", 50).await;
-            let (ended, seen, _) = session("example.org", ALICE, Manners::default()).await;
-            assert_eq!((ended.clean, ended.remaining), (true, Some(false)), "{}", log());
-            assert_eq!(seen.messages.len(), 50);
-            assert!(seen.quit);
-            assert!(!log().contains("cannot send file descriptor"), "{}", log());
-            assert!(!log().contains("warning"), "{}", log());
-        });
-    });
+    in_a_machine(
+        "handoff::postfix::fifty_messages_go_over_one_connection",
+        || {
+            start();
+            runtime().block_on(async {
+                inject_many(50, "user", "example.org");
+                deferred("example.org", 50).await;
+                let (ended, seen, _) = session("example.org", ALICE, Manners::default()).await;
+                assert_eq!(
+                    (ended.clean, ended.remaining),
+                    (true, Some(false)),
+                    "{}",
+                    log()
+                );
+                assert_eq!(seen.messages.len(), 50);
+                assert!(seen.quit);
+                assert!(!log().contains("cannot send file descriptor"), "{}", log());
+                assert!(!log().contains("warning"), "{}", log());
+            });
+        },
+    );
 }
 
 #[test]
 fn put_off_messages_are_tried_once_and_the_others_get_through() {
-    in_a_machine("handoff::postfix::put_off_messages_are_tried_once_and_the_others_get_through", || {
-        start();
-        runtime().block_on(async {
-            inject_many(5, "later", "example.org");
-            inject_many(5, "user", "example.org");
-            deferred("example.org", 10).await;
-            let manners = Manners { later: Some("later"), ..Manners::default() };
-            let (ended, seen, took) = session("example.org", ALICE, manners).await;
-            assert_eq!((ended.clean, ended.remaining), (true, Some(true)), "{}", log());
-            assert_eq!(seen.messages.len(), 5);
-            assert_eq!(seen.count("RCPT TO:<LATER"), 5, "{:#?}", seen.lines);
-            assert!(seen.quit);
-            assert!(took < Duration::from_secs(3), "{took:?}");
-        });
-    });
+    in_a_machine(
+        "handoff::postfix::put_off_messages_are_tried_once_and_the_others_get_through",
+        || {
+            start();
+            runtime().block_on(async {
+                inject_many(5, "later", "example.org");
+                inject_many(5, "user", "example.org");
+                deferred("example.org", 10).await;
+                let manners = Manners {
+                    later: Some("later"),
+                    ..Manners::default()
+                };
+                let (ended, seen, took) = session("example.org", ALICE, manners).await;
+                assert_eq!(
+                    (ended.clean, ended.remaining),
+                    (true, Some(true)),
+                    "{}",
+                    log()
+                );
+                assert_eq!(seen.messages.len(), 5);
+                assert_eq!(seen.count("RCPT TO:<LATER"), 5, "{:#?}", seen.lines);
+                assert!(seen.quit);
+                assert!(took < Duration::from_secs(3), "{took:?}");
+            });
+        },
+    );
 }
 
 #[test]
 fn a_customer_who_dies_leaves_the_rest_queued() {
-    in_a_machine("handoff::postfix::a_customer_who_dies_leaves_the_rest_queued", || {
-        start();
-        runtime().block_on(async {
-            inject_many(10, "user", "example.org");
-            deferred("example.org", 10).await;
-            let manners = Manners { die_after: Some(3), ..Manners::default() };
-            let (ended, seen, _) = session("example.org", ALICE, manners).await;
-            assert_eq!((ended.clean, ended.remaining), (false, Some(true)), "{}", log());
-            assert_eq!(seen.messages.len(), 3);
-            deferred("example.org", 7).await;
-            let (ended, seen, _) = session("example.org", ALICE, Manners::default()).await;
-            assert_eq!((ended.clean, ended.remaining), (true, Some(false)), "{}", log());
-            assert_eq!(seen.messages.len(), 7);
-            assert!(!log().contains("status=bounced"), "{}", log());
-        });
-    });
+    in_a_machine(
+        "handoff::postfix::a_customer_who_dies_leaves_the_rest_queued",
+        || {
+            start();
+            runtime().block_on(async {
+                inject_many(10, "user", "example.org");
+                deferred("example.org", 10).await;
+                let manners = Manners {
+                    die_after: Some(3),
+                    ..Manners::default()
+                };
+                let (ended, seen, _) = session("example.org", ALICE, manners).await;
+                assert_eq!(
+                    (ended.clean, ended.remaining),
+                    (false, Some(true)),
+                    "{}",
+                    log()
+                );
+                assert_eq!(seen.messages.len(), 3);
+                deferred("example.org", 7).await;
+                let (ended, seen, _) = session("example.org", ALICE, Manners::default()).await;
+                assert_eq!(
+                    (ended.clean, ended.remaining),
+                    (true, Some(false)),
+                    "{}",
+                    log()
+                );
+                assert_eq!(seen.messages.len(), 7);
+                assert!(!log().contains("status=bounced"), "{}", log());
+            });
+        },
+    );
 }
 
 #[test]
 fn mail_that_comes_in_during_the_session_goes_out_too() {
-    in_a_machine("handoff::postfix::mail_that_comes_in_during_the_session_goes_out_too", || {
-        start();
-        runtime().block_on(async {
-            inject_many(2, "user", "example.org");
-            inject_many(1, "later", "example.org");
-            deferred("example.org", 3).await;
-            let after = Arc::new(|count| {
-                if count == 1 {
-                    inject_many(2, "new", "example.org");
-                }
+    in_a_machine(
+        "handoff::postfix::mail_that_comes_in_during_the_session_goes_out_too",
+        || {
+            start();
+            runtime().block_on(async {
+                inject_many(2, "user", "example.org");
+                inject_many(1, "later", "example.org");
+                deferred("example.org", 3).await;
+                let after = Arc::new(|count| {
+                    if count == 1 {
+                        inject_many(2, "new", "example.org");
+                    }
+                });
+                let manners = Manners {
+                    after: Some(after),
+                    later: Some("later"),
+                    ..Manners::default()
+                };
+                let (ended, seen, _) = session("example.org", ALICE, manners).await;
+                assert!(ended.clean, "{}", log());
+                assert_eq!(seen.messages.len(), 4, "{}", log());
+                assert!(seen.quit);
+                assert_eq!(seen.count("RCPT TO:<LATER"), 1, "{:#?}", seen.lines);
             });
-            let manners = Manners { after: Some(after), later: Some("later"), ..Manners::default() };
-            let (ended, seen, _) = session("example.org", ALICE, manners).await;
-            assert!(ended.clean, "{}", log());
-            assert_eq!(seen.messages.len(), 4, "{}", log());
-            assert!(seen.quit);
-            assert_eq!(seen.count("RCPT TO:<LATER"), 1, "{:#?}", seen.lines);
-        });
-    });
+        },
+    );
 }
 
 #[test]
 fn only_recipients_in_granted_domains_travel() {
-    in_a_machine("handoff::postfix::only_recipients_in_granted_domains_travel", || {
-        start();
-        runtime().block_on(async {
-            inject(&[
-                (&["one@example.org", "two@example.com", "three@example.org"], "mixed"),
-                (&["four@example.com"], "foreign"),
-            ]);
-            deferred("example.org", 1).await;
-            let (ended, seen, _) = session("example.org", ALICE, Manners::default()).await;
-            assert_eq!((ended.clean, ended.remaining), (true, Some(false)), "{}", log());
-            assert_eq!(seen.messages.len(), 1);
-            assert_eq!(seen.messages[0].recipients, ["one@example.org", "three@example.org"]);
-            assert_eq!(waiting("example.com").await, 2, "{}", log());
-        });
-    });
+    in_a_machine(
+        "handoff::postfix::only_recipients_in_granted_domains_travel",
+        || {
+            start();
+            runtime().block_on(async {
+                inject(&[
+                    (
+                        &["one@example.org", "two@example.com", "three@example.org"],
+                        "mixed",
+                    ),
+                    (&["four@example.com"], "foreign"),
+                ]);
+                deferred("example.org", 1).await;
+                let (ended, seen, _) = session("example.org", ALICE, Manners::default()).await;
+                assert_eq!(
+                    (ended.clean, ended.remaining),
+                    (true, Some(false)),
+                    "{}",
+                    log()
+                );
+                assert_eq!(seen.messages.len(), 1);
+                assert_eq!(
+                    seen.messages[0].recipients,
+                    ["one@example.org", "three@example.org"]
+                );
+                assert_eq!(waiting("example.com").await, 2, "{}", log());
+            });
+        },
+    );
 }
 
 #[test]
 fn two_customers_behind_one_address_get_their_own_mail() {
-    in_a_machine("handoff::postfix::two_customers_behind_one_address_get_their_own_mail", || {
-        start();
-        runtime().block_on(async {
-            inject_many(60, "alice", "example.org");
-            inject_many(60, "bob", "example.com");
-            deferred("example.org,example.com", 120).await;
-            let slow = Manners { lag: Duration::from_millis(3), ..Manners::default() };
-            let one = session("example.org", ALICE, slow.clone());
-            let two = session("example.com", BOB, slow);
-            let (one, two) = tokio::join!(one, two);
-            for (which, (ended, seen, _)) in [("alice", one), ("bob", two)] {
-                assert_eq!((ended.clean, ended.remaining), (true, Some(false)), "{}", log());
-                assert_eq!(seen.messages.len(), 60);
-                for message in &seen.messages {
-                    assert!(message.recipients[0].starts_with(which), "{which} got {message:?}");
+    in_a_machine(
+        "handoff::postfix::two_customers_behind_one_address_get_their_own_mail",
+        || {
+            start();
+            runtime().block_on(async {
+                inject_many(60, "alice", "example.org");
+                inject_many(60, "bob", "example.com");
+                deferred("example.org,example.com", 120).await;
+                let slow = Manners {
+                    lag: Duration::from_millis(3),
+                    ..Manners::default()
+                };
+                let one = session("example.org", ALICE, slow.clone());
+                let two = session("example.com", BOB, slow);
+                let (one, two) = tokio::join!(one, two);
+                for (which, (ended, seen, _)) in [("alice", one), ("bob", two)] {
+                    assert_eq!(
+                        (ended.clean, ended.remaining),
+                        (true, Some(false)),
+                        "{}",
+                        log()
+                    );
+                    assert_eq!(seen.messages.len(), 60);
+                    for message in &seen.messages {
+                        assert!(
+                            message.recipients[0].starts_with(which),
+                            "{which} got {message:?}"
+                        );
+                    }
                 }
-            }
-        });
-    });
+            });
+        },
+    );
 }
 
 #[test]
 fn a_customer_who_thinks_long_is_not_disturbed() {
-    in_a_machine("handoff::postfix::a_customer_who_thinks_long_is_not_disturbed", || {
-        start();
-        runtime().block_on(async {
-            inject_many(2, "user", "example.org");
-            deferred("example.org", 2).await;
-            let manners = Manners { think: Duration::from_secs(6), ..Manners::default() };
-            let cache = cache(1, 600).await;
-            let (port, address) = Port::open().await;
-            let list = DomainList::parse_atrn("example.org").unwrap();
-            let ready = cache.prepare(&list, &[ALICE.parse().unwrap()]).await.unwrap();
-            let customer = Customer::dial(address, manners);
-            let reversed = port.turned("example.org", &[ALICE], "s1").await;
-            let ended = ready.run(reversed, nobody_stops()).await;
-            say(&ended);
-            assert_eq!((ended.clean, ended.remaining), (true, Some(false)), "{}", log());
-            let seen = customer.end();
-            assert_eq!((seen.messages.len(), seen.quit), (2, true));
-        });
-    });
+    in_a_machine(
+        "handoff::postfix::a_customer_who_thinks_long_is_not_disturbed",
+        || {
+            start();
+            runtime().block_on(async {
+                inject_many(2, "user", "example.org");
+                deferred("example.org", 2).await;
+                let manners = Manners {
+                    think: Duration::from_secs(6),
+                    ..Manners::default()
+                };
+                let cache = cache(1, 600).await;
+                let (port, address) = Port::open().await;
+                let list = DomainList::parse_atrn("example.org").unwrap();
+                let ready = cache
+                    .prepare(&list, &[ALICE.parse().unwrap()])
+                    .await
+                    .unwrap();
+                let customer = Customer::dial(address, manners);
+                let reversed = port.turned("example.org", &[ALICE], "s1").await;
+                let ended = ready.run(reversed, nobody_stops()).await;
+                say(&ended);
+                assert_eq!(
+                    (ended.clean, ended.remaining),
+                    (true, Some(false)),
+                    "{}",
+                    log()
+                );
+                let seen = customer.end();
+                assert_eq!((seen.messages.len(), seen.quit), (2, true));
+            });
+        },
+    );
 }
 
 #[test]
 fn at_shutdown_postfix_goes_on_with_what_it_is_doing() {
-    in_a_machine("handoff::postfix::at_shutdown_postfix_goes_on_with_what_it_is_doing", || {
-        start();
-        runtime().block_on(async {
-            inject_many(20, "user", "example.org");
-            deferred("example.org", 20).await;
-            let cache = cache(10, 600).await;
-            let (port, address) = Port::open().await;
-            let list = DomainList::parse_atrn("example.org").unwrap();
-            let ready = cache.prepare(&list, &[ALICE.parse().unwrap()]).await.unwrap();
-            let (stop, stopping) = tokio::sync::watch::channel(false);
-            let after = Arc::new(move |count| {
-                if count == 5 {
-                    stop.send(true).unwrap();
+    in_a_machine(
+        "handoff::postfix::at_shutdown_postfix_goes_on_with_what_it_is_doing",
+        || {
+            start();
+            runtime().block_on(async {
+                inject_many(20, "user", "example.org");
+                deferred("example.org", 20).await;
+                let cache = cache(10, 600).await;
+                let (port, address) = Port::open().await;
+                let list = DomainList::parse_atrn("example.org").unwrap();
+                let ready = cache
+                    .prepare(&list, &[ALICE.parse().unwrap()])
+                    .await
+                    .unwrap();
+                let (stop, stopping) = tokio::sync::watch::channel(false);
+                let after = Arc::new(move |count| {
+                    if count == 5 {
+                        stop.send(true).unwrap();
+                    }
+                });
+                let manners = Manners {
+                    after: Some(after),
+                    think: Duration::from_millis(20),
+                    ..Manners::default()
+                };
+                let customer = Customer::dial(address, manners);
+                let reversed = port.turned("example.org", &[ALICE], "s1").await;
+                let ended = ready.run(reversed, stopping).await;
+                say(&ended);
+                assert!(ended.clean);
+                let seen = customer.seen.lock().unwrap().messages.len();
+                println!("{seen} at the end of run");
+                let started = Instant::now();
+                while customer.seen.lock().unwrap().messages.len() < 20 {
+                    assert!(started.elapsed() < Duration::from_secs(10), "{}", log());
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             });
-            let manners =
-                Manners { after: Some(after), think: Duration::from_millis(20), ..Manners::default() };
-            let customer = Customer::dial(address, manners);
-            let reversed = port.turned("example.org", &[ALICE], "s1").await;
-            let ended = ready.run(reversed, stopping).await;
-            say(&ended);
-            assert!(ended.clean);
-            let seen = customer.seen.lock().unwrap().messages.len();
-            println!("{seen} at the end of run");
-            let started = Instant::now();
-            while customer.seen.lock().unwrap().messages.len() < 20 {
-                assert!(started.elapsed() < Duration::from_secs(10), "{}", log());
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        });
-    });
+        },
+    );
 }
 
 #[test]
@@ -298,10 +412,19 @@ fn a_thousand_messages_take_seconds() {
             inject_many(1000, "user", "example.org");
             deferred("example.org", 1000).await;
             let (ended, seen, took) = session("example.org", ALICE, Manners::default()).await;
-            assert_eq!((ended.clean, ended.remaining), (true, Some(false)), "{}", log());
+            assert_eq!(
+                (ended.clean, ended.remaining),
+                (true, Some(false)),
+                "{}",
+                log()
+            );
             assert_eq!(seen.messages.len(), 1000);
             let last = seen.messages.last().unwrap().at.unwrap();
-            println!("1000 in {took:?}; last {:?} ago; connects refused: {}", last.elapsed(), log().matches("Connection refused").count());
+            println!(
+                "1000 in {took:?}; last {:?} ago; connects refused: {}",
+                last.elapsed(),
+                log().matches("Connection refused").count()
+            );
         });
     });
 }

@@ -33,7 +33,10 @@ impl Port {
             customer: offer.domain.clone(),
             offer,
             domains: DomainList::parse_atrn(domains).unwrap(),
-            next_hops: next_hops.iter().map(|next_hop| next_hop.parse().unwrap()).collect(),
+            next_hops: next_hops
+                .iter()
+                .map(|next_hop| next_hop.parse().unwrap())
+                .collect(),
             session: session.to_owned(),
         }
     }
@@ -42,7 +45,10 @@ impl Port {
 async fn reply(wire: &mut Wire) -> turnabout::smtp::reply::Reply {
     let mut reader = ReplyReader::new();
     loop {
-        let line = tokio::time::timeout(Duration::from_secs(10), wire.line()).await.unwrap().unwrap();
+        let line = tokio::time::timeout(Duration::from_secs(10), wire.line())
+            .await
+            .unwrap()
+            .unwrap();
         if let Some(reply) = reader.feed_line(line).unwrap() {
             return reply;
         }
@@ -58,7 +64,11 @@ pub fn nobody_stops() -> watch::Receiver<bool> {
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 pub fn say(ended: &Ended) {

@@ -1,0 +1,336 @@
+//! What a session costs that brings no mail, and what a waiting connection costs: turnabout
+//! beside nginx's mail proxy.
+//!
+//! The session is the same for both: connect, EHLO, AUTH, ATRN, 453, QUIT, end. So is the load
+//! generator. What each has to do for it is not the same, and cannot be:
+//!
+//! * nginx asks an HTTP server whether the login is right, dials the mail server behind it, and
+//!   copies ATRN and 453 between the two. Both helpers are here as small as they can be
+//!   (`helper.rs`); a real operator's are bigger.
+//! * turnabout judges the login itself and asks the queue of a real Postfix before it says 453.
+//!
+//! Each carries the whole of its own way to the answer, on the same two processors. Besides, one
+//! line shows turnabout alone: the customer asks for a domain that is not its own and gets its
+//! refusal without the queue being asked.
+
+use crate::figures::{Table, median, ratio_with_spread};
+use crate::hosts::{Host, Running};
+use crate::load::{self, Idle, Outcome, Plan};
+use crate::nginx::Nginx;
+use crate::session::Login;
+use crate::{accounts, process, provider};
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::Duration;
+
+const IDLE: usize = 5000;
+const CUSTOMERS: usize = 64;
+
+/// Runs this program again inside a provider's host: `inside PART DIRECTORY [--quick]`.
+pub fn measure(part: &str, quick: bool, table: &mut Table) {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::start("postfix-provider", &directory.path().join("host"), 1, None);
+    let program = std::env::current_exe().unwrap();
+    let mut command = host.command(program.to_str().unwrap());
+    command.args(["inside", part]).arg(directory.path());
+    if quick {
+        command.arg("--quick");
+    }
+    let output = command.stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "the part '{part}' failed");
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        if let [what, ours, other, ratio] = line.split('\t').collect::<Vec<_>>().as_slice() {
+            table.add(what, ours, other, ratio);
+        }
+    }
+}
+
+/// Inside the host; each line of the table goes to standard output.
+pub fn inside(words: &[&str]) {
+    let [part, directory, rest @ ..] = words else {
+        panic!("usage: inside PART DIRECTORY")
+    };
+    let descriptors = process::raise_descriptor_limit();
+    // Behind nginx's proxy each logged-in connection is two.
+    assert!(
+        descriptors > 12_000,
+        "only {descriptors} open files allowed, too few for {IDLE} connections"
+    );
+    let (directory, quick) = (PathBuf::from(directory), rest.contains(&"--quick"));
+    match *part {
+        "sessions" => sessions(&directory, quick),
+        "idle" => idle(&directory, quick),
+        "try-nginx" => {
+            let s = Server::nginx(&directory);
+            for login in [Login::Plain, Login::CramMd5] {
+                loaded(
+                    &s,
+                    Plan {
+                        server: s.address,
+                        login,
+                        customers: CUSTOMERS,
+                        time: Duration::from_secs(3),
+                        own_domain: true,
+                    },
+                );
+            }
+            waiting(&s, IDLE, Idle::Greeted, "greeted");
+            waiting(&s, IDLE, Idle::LoggedIn(Login::Plain), "logged in");
+        }
+        unknown => panic!("no part '{unknown}'"),
+    }
+}
+
+/// One of the two, running.
+struct Server {
+    name: &'static str,
+    address: SocketAddr,
+    process: Running,
+    helper: Option<Running>,
+}
+
+impl Server {
+    fn turnabout(directory: &Path) -> Self {
+        let address: SocketAddr = "127.0.0.1:366".parse().unwrap();
+        let log = File::create(directory.join("turnabout.log")).unwrap();
+        let mut command = provider::command(
+            &directory.join("serve"),
+            &address.to_string(),
+            &accounts::file(),
+            "login_time = \"10m\"\n",
+        );
+        let process = Running::start("turnabout serve", command.stdin(Stdio::null()).stderr(log));
+        process.answers(address);
+        Self {
+            name: "turnabout",
+            address,
+            process,
+            helper: None,
+        }
+    }
+
+    fn nginx(directory: &Path) -> Self {
+        let nginx = Nginx::start(directory);
+        Self {
+            name: "nginx",
+            address: nginx.address,
+            process: nginx.proxy,
+            helper: Some(nginx.helper),
+        }
+    }
+
+    /// Its processes, without the helpers and without what it runs for a moment.
+    fn processes(&self) -> Vec<u32> {
+        process::tree(self.process.pid())
+    }
+
+    fn cpu(&self) -> Spent {
+        let all: Vec<process::Cpu> = self.processes().into_iter().map(process::cpu).collect();
+        Spent {
+            own: all.iter().map(|cpu| cpu.own).sum(),
+            children: all.iter().map(|cpu| cpu.children).sum(),
+            helper: self
+                .helper
+                .as_ref()
+                .map(|helper| process::cpu(helper.pid()).own)
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// Processor time of a server: itself, the commands it ran, the helpers it needs.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spent {
+    own: Duration,
+    children: Duration,
+    helper: Duration,
+}
+
+/// One measurement: how fast, and microseconds of processor time a session.
+#[derive(Debug, Clone, Default)]
+struct Measured {
+    outcome: Outcome,
+    own: f64,
+    children: f64,
+    helper: f64,
+}
+
+fn loaded(server: &Server, plan: Plan) -> Measured {
+    let before = server.cpu();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let outcome = runtime.block_on(load::run(plan));
+    let after = server.cpu();
+    let sessions = outcome.sessions_a_second * 0.0
+        + f64::from(u32::try_from(outcome.sessions).unwrap_or(u32::MAX));
+    let each = |after: Duration, before: Duration| {
+        after.saturating_sub(before).as_secs_f64() * 1e6 / sessions
+    };
+    let measured = Measured {
+        own: each(after.own, before.own),
+        children: each(after.children, before.children),
+        helper: each(after.helper, before.helper),
+        outcome,
+    };
+    eprintln!(
+        "{} {} {}: {:.0} sessions/s, {} failed, {:.1} ms (slowest 1 %: {:.1} ms); us of processor time a session: {:.0} own, {:.0} commands, {:.0} helpers",
+        server.name,
+        plan.login.name(),
+        if plan.own_domain { "453" } else { "450" },
+        measured.outcome.sessions_a_second,
+        measured.outcome.failures,
+        measured.outcome.median_ms,
+        measured.outcome.slowest_ms,
+        measured.own,
+        measured.children,
+        measured.helper,
+    );
+    assert_eq!(
+        measured.outcome.failures, 0,
+        "a figure with failures in it is none"
+    );
+    measured
+}
+
+fn sessions(directory: &Path, quick: bool) {
+    let (turnabout, nginx) = (Server::turnabout(directory), Server::nginx(directory));
+    let time = Duration::from_secs(if quick { 1 } else { 4 });
+    let pairs = if quick { 2 } else { 7 };
+    for login in [Login::Plain, Login::CramMd5] {
+        let plan = |server: &Server, own_domain| Plan {
+            server: server.address,
+            login,
+            customers: CUSTOMERS,
+            time,
+            own_domain,
+        };
+        let (mut ours, mut theirs, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+        for pair in 0..=pairs {
+            let ask = || loaded(&turnabout, plan(&turnabout, true));
+            let other = || loaded(&nginx, plan(&nginx, true));
+            let (our, their) = if pair % 2 == 0 {
+                let our = ask();
+                (our, other())
+            } else {
+                let their = other();
+                (ask(), their)
+            };
+            let front = loaded(&turnabout, plan(&turnabout, false));
+            // The first pair warms up.
+            if pair > 0 {
+                ours.push(our);
+                theirs.push(their);
+                alone.push(front);
+            }
+        }
+        let login = login.name();
+        report(
+            &format!("sessions a second, {login}, answered 453"),
+            &ours,
+            &theirs,
+        );
+        report(
+            &format!("the same, {login}, turnabout without its question to the queue (450)"),
+            &alone,
+            &theirs,
+        );
+    }
+}
+
+fn report(what: &str, ours: &[Measured], theirs: &[Measured]) {
+    let of =
+        |all: &[Measured], get: fn(&Measured) -> f64| all.iter().map(get).collect::<Vec<f64>>();
+    let rate = |one: &Measured| one.outcome.sessions_a_second;
+    let show = |all: &[Measured]| {
+        format!(
+            "{:.0}/s; processor time a session {:.0} us own + {:.0} us commands and helpers",
+            median(&of(all, rate)),
+            median(&of(all, |one| one.own)),
+            median(&of(all, |one| one.children + one.helper)),
+        )
+    };
+    println!(
+        "{what}\t{}\tnginx {}\t{}",
+        show(ours),
+        show(theirs),
+        ratio_with_spread(&of(ours, rate), &of(theirs, rate))
+    );
+}
+
+fn idle(directory: &Path, quick: bool) {
+    let pairs = if quick { 1 } else { 3 };
+    let how_many = if quick { 500 } else { IDLE };
+    for (state, name) in [
+        (Idle::Greeted, "greeted"),
+        (Idle::LoggedIn(Login::Plain), "logged in"),
+    ] {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for pair in 0..pairs {
+            // Fresh ones each time, so that no memory of an earlier load is counted.
+            let one = |server: Server| waiting(&server, how_many, state, name);
+            if pair % 2 == 0 {
+                ours.push(one(Server::turnabout(directory)));
+                theirs.push(one(Server::nginx(directory)));
+            } else {
+                theirs.push(one(Server::nginx(directory)));
+                ours.push(one(Server::turnabout(directory)));
+            }
+        }
+        let of = |all: &[(f64, f64)], get: fn(&(f64, f64)) -> f64| {
+            all.iter().map(get).collect::<Vec<f64>>()
+        };
+        let show = |all: &[(f64, f64)]| {
+            format!(
+                "{:.1} MiB ({:.1} KiB each)",
+                median(&of(all, |one| one.0)),
+                median(&of(all, |one| one.1))
+            )
+        };
+        println!(
+            "memory with {how_many} idle connections, {name} (less is better)\t{}\tnginx {}\t{}",
+            show(&ours),
+            show(&theirs),
+            ratio_with_spread(&of(&ours, |one| one.0), &of(&theirs, |one| one.0)),
+        );
+    }
+}
+
+/// MiB in all with the connections open, KiB more for each connection than without.
+fn waiting(server: &Server, how_many: usize, state: Idle, name: &str) -> (f64, f64) {
+    let count = f64::from(u32::try_from(how_many).unwrap_or(u32::MAX));
+    let kib = |pids: &[u32]| f64::from(u32::try_from(process::memory(pids)).unwrap_or(u32::MAX));
+    sleep(Duration::from_millis(500));
+    let before = kib(&server.processes());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let measured = runtime.block_on(async {
+        let opened = load::open(server.address, how_many, state).await;
+        assert_eq!(
+            opened.len(),
+            how_many,
+            "{} did not take them all",
+            server.name
+        );
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let processes = server.processes();
+        let with = kib(&processes);
+        let threads: u64 = processes.iter().map(|pid| process::threads(*pid)).sum();
+        eprintln!(
+            "{} {name}: {:.1} MiB before, {:.1} MiB with {how_many} connections, {threads} threads",
+            server.name,
+            before / 1024.0,
+            with / 1024.0
+        );
+        (with / 1024.0, (with - before) / count)
+    });
+    // The runtime has dropped the connections; the server sees their ends.
+    sleep(Duration::from_millis(500));
+    measured
+}

@@ -1,0 +1,111 @@
+//! README: its commands parse, its links lead somewhere, its table of exit codes is the program's.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use turnabout::cli::{Cli, Exit};
+use turnabout::config;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).unwrap()
+}
+
+/// The words of a command line as a shell would see them, as far as our documents use one.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            _ => words.last_mut().unwrap().push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Every command line of ours in a text: from `turnabout` at the start of an example's line, a
+/// continued line taken whole.
+fn commands(text: &str) -> Vec<String> {
+    let text = text
+        .replace("\\-", "-")
+        .replace("\\(aq", "'")
+        .replace(" \\e\n", " ");
+    text.lines()
+        .map(|line| line.trim_start_matches(['#', ' ']))
+        .map(|line| line.rsplit(" | ").next().unwrap())
+        .filter(|line| {
+            let mut words = line.split(' ');
+            words.next() == Some("turnabout")
+                && words
+                    .next()
+                    .is_some_and(|word| ["serve", "fetch", "passwd"].contains(&word))
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_command_in_an_example_parses() {
+    let mut count = 0;
+    let mut check = |place: &str, text: &str| {
+        for command in commands(text) {
+            count += 1;
+            if let Err(error) = Cli::try_parse_from(words(&command)) {
+                panic!("{place}: {command}\n{error}");
+            }
+        }
+    };
+    let examples: String = readme()
+        .lines()
+        .filter(|line| line.starts_with("    "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    check("README.md", &examples);
+    for entry in fs::read_dir(root().join("man")).unwrap() {
+        let path = entry.unwrap().path();
+        let page = fs::read_to_string(&path).unwrap();
+        for example in page.split(".Bd -literal").skip(1) {
+            let (example, _) = example.split_once(".Ed").unwrap();
+            check(&path.display().to_string(), example);
+        }
+    }
+    assert!(count >= 14, "only {count} commands found");
+}
+
+#[test]
+fn every_link_of_the_readme_leads_to_a_file() {
+    for link in readme().split("](").skip(1) {
+        let (target, _) = link.split_once(')').unwrap();
+        assert!(root().join(target).exists(), "{target}");
+    }
+}
+
+#[test]
+fn the_exit_codes_of_the_readme_are_those_of_the_program() {
+    let documented: BTreeSet<u8> = readme()
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok())
+        .collect();
+    let known: BTreeSet<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn the_configuration_of_the_readme_loads() {
+    let text = readme();
+    let (_, example) = text.split_once("    [providers.home]").unwrap();
+    let (example, _) = example.split_once("\n\n").unwrap();
+    config::parse(
+        Path::new("README.md"),
+        &format!("[providers.home]{example}"),
+    )
+    .unwrap();
+}
