@@ -2,7 +2,7 @@
 //!
 //! The driver gives each line with whether more bytes already wait behind it, does what the [`Action`] says, and
 //! gives the answers back. It reads no further line while an answer is due. Commands are taken in `commands`,
-//! the AUTH exchange in `auth`, the words of the replies stand in [`replies`].
+//! the AUTH exchange in `auth`, the words of the replies stand in `replies`.
 
 mod action;
 mod auth;
