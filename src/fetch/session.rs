@@ -4,7 +4,7 @@
 //! time and makes the report.
 
 use super::dial::dial;
-use super::follow::{Followed, until_closed};
+use crate::wire::follow::{Followed, until_closed};
 use super::report::{End, Report};
 use crate::config::Provider;
 use crate::handoff::HandoffError;
