@@ -81,10 +81,18 @@ impl Queue {
     pub async fn prime(&self, messages: &[&str], limit: Duration) -> Result<(), QueueError> {
         let until = Instant::now() + limit;
         for some in messages.chunks(AT_ONCE) {
-            let ids = some.iter().filter(|id| is_message_id(id)).map(OsString::from);
-            let program = self.program(std::iter::once("-M".into()).chain(ids), "note the waiting mail");
+            let ids = some
+                .iter()
+                .filter(|id| is_message_id(id))
+                .map(OsString::from);
+            let program = self.program(
+                std::iter::once("-M".into()).chain(ids),
+                "note the waiting mail",
+            );
             if program.arguments.len() > 1 {
-                program.output(until.saturating_duration_since(Instant::now())).await?;
+                program
+                    .output(until.saturating_duration_since(Instant::now()))
+                    .await?;
             }
         }
         Ok(())
@@ -94,7 +102,13 @@ impl Queue {
     ///
     /// # Errors
     /// `exim_fixdb`, which comes with Exim and is looked for beside it, cannot be run.
-    pub async fn forget(&self, spool: &str, transport: &str, host: &str, limit: Duration) -> Result<(), QueueError> {
+    pub async fn forget(
+        &self,
+        spool: &str,
+        transport: &str,
+        host: &str,
+        limit: Duration,
+    ) -> Result<(), QueueError> {
         let program = Program {
             path: self.command.with_file_name("exim_fixdb"),
             arguments: vec![spool.into(), format!("wait-{transport}").into()],
@@ -110,13 +124,20 @@ impl Queue {
     /// # Errors
     /// Exim cannot be run, or says something else.
     pub async fn spool_directory(&self, limit: Duration) -> Result<String, QueueError> {
-        let program = self.program(["-bP".into(), "spool_directory".into()], "ask where the queue is");
+        let program = self.program(
+            ["-bP".into(), "spool_directory".into()],
+            "ask where the queue is",
+        );
         let output = program.output(limit).await?;
         match output.trim().strip_prefix("spool_directory = ") {
             Some(directory) => Ok(directory.to_owned()),
             None => {
                 let cause = "no line `spool_directory = '".to_owned();
-                Err(QueueError::Strange { what: program.what, program: program.path, cause })
+                Err(QueueError::Strange {
+                    what: program.what,
+                    program: program.path,
+                    cause,
+                })
             }
         }
     }

@@ -123,7 +123,11 @@ impl Program {
             .env("PATH", SEARCH_PATH)
             .envs(self.environment.iter().cloned())
             .current_dir("/")
-            .stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() })
+            .stdin(if self.input.is_empty() {
+                Stdio::null()
+            } else {
+                Stdio::piped()
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);

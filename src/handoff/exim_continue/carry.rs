@@ -134,10 +134,19 @@ pub(super) async fn run(
 
 /// Remembers which of the messages that are left were put off by the customer. Says whether any mail is left.
 async fn remember(known: &Known, next_hop: &NextHop, domains: &DomainList) -> Option<bool> {
-    let left = known.queue.snapshot(domains, MESSAGES, QUEUE_TIME).await.ok()?;
+    let left = known
+        .queue
+        .snapshot(domains, MESSAGES, QUEUE_TIME)
+        .await
+        .ok()?;
     let mut put_off = HashSet::new();
     for id in left.waiting.keys().take(LOGS) {
-        if known.queue.was_put_off(id, QUEUE_TIME).await.unwrap_or(false) {
+        if known
+            .queue
+            .was_put_off(id, QUEUE_TIME)
+            .await
+            .unwrap_or(false)
+        {
             put_off.insert(id.clone());
         }
     }
@@ -172,7 +181,12 @@ async fn carry(
     drop(command);
     let mut child = match child {
         Ok(child) => child,
-        Err(error) => return Over::Failed(format!("cannot run {}: {error}", known.settings.command.display())),
+        Err(error) => {
+            return Over::Failed(format!(
+                "cannot run {}: {error}",
+                known.settings.command.display()
+            ));
+        }
     };
     let said = tokio::spawn(said(child.stderr.take()));
     let mut pause = SHORTEST_LOOK;
@@ -181,7 +195,10 @@ async fn carry(
     loop {
         if !running && is_established(local, peer) != Some(true) {
             return match failed {
-                Some(status) => Over::Failed(format!("Exim failed: {status}: {}", said.await.unwrap_or_default())),
+                Some(status) => Over::Failed(format!(
+                    "Exim failed: {status}: {}",
+                    said.await.unwrap_or_default()
+                )),
                 None => Over::Closed,
             };
         }

@@ -28,10 +28,15 @@ impl Order {
         let known = self.0.entry(next_hop.clone()).or_default();
         known.first.retain(|id, _| queue.waiting.contains_key(id));
         known.put_off.retain(|id| queue.waiting.contains_key(id));
-        let (put_off, mut others): (Vec<&str>, Vec<&str>) =
-            queue.waiting.keys().map(String::as_str).partition(|id| known.put_off.contains(*id));
+        let (put_off, mut others): (Vec<&str>, Vec<&str>) = queue
+            .waiting
+            .keys()
+            .map(String::as_str)
+            .partition(|id| known.put_off.contains(*id));
         // The oldest is noted last and so goes out first.
-        others.sort_by_key(|id| std::cmp::Reverse((queue.waiting.get(*id).map(|waiting| waiting.arrival), *id)));
+        others.sort_by_key(|id| {
+            std::cmp::Reverse((queue.waiting.get(*id).map(|waiting| waiting.arrival), *id))
+        });
         let mut order = put_off;
         order.append(&mut others);
         order
@@ -43,7 +48,12 @@ impl Order {
         let known = self.0.entry(next_hop.clone()).or_default();
         let (id, _) = queue.waiting.iter().min_by_key(|(id, waiting)| {
             let times = known.first.get(*id).copied().unwrap_or(0);
-            (known.put_off.contains(*id), times, waiting.arrival, id.as_str())
+            (
+                known.put_off.contains(*id),
+                times,
+                waiting.arrival,
+                id.as_str(),
+            )
         })?;
         *known.first.entry(id.clone()).or_default() += 1;
         Some(id.clone())

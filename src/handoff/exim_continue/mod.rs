@@ -91,7 +91,13 @@ impl EximContinue {
             },
         )?;
         let spool = queue.spool_directory(VERSION_TIME).await?;
-        Ok(Self(Arc::new(Known { settings, queue, form, spool, order: Mutex::default() })))
+        Ok(Self(Arc::new(Known {
+            settings,
+            queue,
+            form,
+            spool,
+            order: Mutex::default(),
+        })))
     }
 
     /// Whether a message waits for one of these domains.
@@ -121,7 +127,12 @@ impl EximContinue {
         let queue = self.0.queue.snapshot(domains, MESSAGES, QUEUE_TIME).await?;
         let order = self.0.order().to_note(next_hop, &queue);
         let (transport, host) = (&self.0.settings.transport, next_hop.ip().to_string());
-        if let Err(error) = self.0.queue.forget(&self.0.spool, transport, &host, QUEUE_TIME).await {
+        if let Err(error) = self
+            .0
+            .queue
+            .forget(&self.0.spool, transport, &host, QUEUE_TIME)
+            .await
+        {
             // Only the order suffers: a message that is put off may come early and end the session.
             tracing::debug!("{error}");
         }
