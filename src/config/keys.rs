@@ -150,8 +150,8 @@ keys! {
         listed here and nothing depends on the system. ODMR has port 366 (RFC 2645 section 4); port 0 \
         takes any free port and logs it."
     SERVE_HOSTNAME = Serve."hostname" Text Unset("the fully qualified name of this machine");
-        "The name this provider greets with and says EHLO with. It must be fully qualified; a machine that \
-        only knows a short name for itself needs this key."
+        "The name this provider greets with and says EHLO with. It must be fully qualified. Without this key the \
+        machine's own name is taken, with the domain that /etc/hosts gives it; no name server is asked."
     SERVE_ACCOUNTS = Serve."accounts" Path Value(r#""/etc/turnabout/accounts.toml""#);
         "The accounts file: who may fetch which domains. It is made and changed with turnabout passwd, and \
         refused if other users can read it."
