@@ -77,9 +77,14 @@ fn a_peer_cannot_forge_a_line_or_drive_a_terminal() {
     peer.ask("EHLO \x1b[31mred\x07");
     peer.ask("EHLO customer\tINFO forged=1");
     peer.ask("EHLO customer.example.org");
-    let evil = "mallory\n2026-01-01T00:00:00Z INFO session closed user=alice\x1b[2J\u{202e}";
+    // SASLprep lets no control character into a name, but blanks, quotes and signs.
+    let evil = "mallory\n2026-01-01T00:00:00Z INFO session closed user=alice\x1b[2J";
+    assert_eq!(peer.code(&format!("AUTH PLAIN {}", plain(evil, "x"))), 535);
+    let evil = "mallory\" user=alice end=\"delivered all";
     assert_eq!(peer.code(&format!("AUTH PLAIN {}", plain(evil, "x"))), 535);
     assert_eq!(peer.code("QUIT"), 221);
+    drop(peer);
+    serve.postfix.keep();
     let mut peer = Peer::logged_in(serve.address(), ALICE);
     assert_eq!(peer.code("ATRN"), 250);
     peer.send("220 \x1b[31m forged\r\n");
@@ -88,12 +93,13 @@ fn a_peer_cannot_forge_a_line_or_drive_a_terminal() {
     serve.process.logged("greeted");
     serve.process.signal(Signal::SIGTERM);
     let (_, log) = serve.process.ended();
-    assert!(log.contains("mallory"), "{log}");
+    let refused = log.lines().find(|line| line.contains("mallory")).unwrap();
+    assert!(
+        refused.contains(r#"user="mallory\u{22} user=alice end=\u{22}delivered all""#),
+        "{refused}"
+    );
     for character in log.chars().filter(|character| *character != '\n') {
-        assert!(
-            !character.is_control() && character != '\u{202e}',
-            "{character:?} in {log}"
-        );
+        assert!(!character.is_control(), "{character:?} in {log}");
     }
     assert!(
         !log.lines().any(|line| line.starts_with("2026-01-01")),
