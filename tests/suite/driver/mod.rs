@@ -13,6 +13,6 @@ mod serve;
 pub use peer::Peer;
 pub use postfix::{Message, Postfix, install, write_open};
 pub use process::{PATIENCE, Running, until};
-pub use provider::{Fetch, opened, scripted};
+pub use provider::{Fetch, opened, scripted, scripted_at};
 pub use receiver::{Passed, Receiver};
 pub use serve::{ALICE, ALICE_HOP, BOB, BOB_HOP, Serve, Setup, accounts, service_user};
