@@ -1,7 +1,6 @@
 //! The customer's process: fetch from one provider, from several, or from all.
 
 mod dial;
-mod follow;
 mod report;
 mod session;
 

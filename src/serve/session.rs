@@ -87,8 +87,8 @@ struct Session<'a> {
     machine: Provider,
     /// What SCRAM asks for this peer; it knows why a login failed.
     visitor: Arc<Visitor>,
-    /// Everything before the login must be over by then (rule C12).
-    login_by: Instant,
+    /// The login, and after it the turn, must have come by then: NOOP keeps nobody here (rule C12).
+    turn_by: Instant,
     /// Made ready before the 250, used behind it.
     turn: Option<Turn>,
 }
@@ -121,7 +121,7 @@ impl<'a> Session<'a> {
             max_bad_commands: serve.limits.bad_commands,
             max_auth_failures: serve.limits.auth_failures,
         });
-        let login_by = Instant::now() + serve.limits.login_time;
+        let turn_by = Instant::now() + serve.limits.login_time;
         Self {
             state,
             files,
@@ -129,7 +129,7 @@ impl<'a> Session<'a> {
             closing,
             machine,
             visitor,
-            login_by,
+            turn_by,
             turn: None,
         }
     }
@@ -171,20 +171,11 @@ impl<'a> Session<'a> {
         Ok(self.machine.answered(asked.answer, pending))
     }
 
-    /// When the peer must have sent its next line (rule C12).
-    fn patience(&self) -> Instant {
-        let by = Instant::now() + self.files.serve.limits.command_time;
-        if self.machine.user().is_none() {
-            return by.min(self.login_by);
-        }
-        by
-    }
-
     /// Writes the reply, then waits for the next line and lets the machine decide.
     async fn say_and_listen(&mut self, reply: &Reply) -> Next {
         self.say(reply).await?;
         self.wire.set_limit(self.machine.line_limit());
-        let by = self.patience();
+        let by = (Instant::now() + self.files.serve.limits.command_time).min(self.turn_by);
         let line = tokio::select! {
             line = timeout_at(by, self.wire.line()) => line,
             () = self.state.stopped() => {
@@ -284,6 +275,7 @@ impl<'a> Session<'a> {
         let action = self.machine.verified(verdict);
         if let Some(mechanism) = self.machine.mechanism() {
             self.closing.mechanism(mechanism.name());
+            self.turn_by = Instant::now() + self.files.serve.limits.login_time;
         }
         action
     }

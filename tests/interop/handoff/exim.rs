@@ -33,7 +33,7 @@ fn piece(title: &str) -> &str {
 fn start() {
     let root = std::env::var("TURNABOUT_EXIM_ROOT").unwrap_or_default();
     shell(&format!(
-        "test -z '{root}' || {{ cp -a '{root}/usr/sbin/exim4' /usr/sbin/exim4; chmod 4755 /usr/sbin/exim4; }}
+        "test -z '{root}' || {{ cp -a '{root}/usr/sbin/exim4' /usr/sbin/exim4; chmod 4755 /usr/sbin/exim4; cp '{root}/usr/sbin/exim_fixdb' /usr/sbin; }}
          rm -f /usr/sbin/exim; ln -s exim4 /usr/sbin/exim
          getent group Debian-exim >/dev/null || groupadd -r Debian-exim
          getent passwd Debian-exim >/dev/null || useradd -r -g Debian-exim -d /var/spool/exim4 Debian-exim
@@ -194,7 +194,7 @@ fn a_put_off_message_does_not_starve_the_others() {
                     let (ended, seen) = session(&exim, "example.org", ALICE, manners).await;
                     assert!(ended.clean);
                     assert_eq!(ended.remaining, Some(true));
-                    assert!(seen.quit);
+                    assert!(seen.quit, "{:#?}\n{}", seen.lines, log());
                     delivered += seen.messages.len();
                     println!("session {sessions}: {:#?}", seen.lines);
                 }
