@@ -15,4 +15,10 @@
     unreachable_pub
 )]
 
+mod customers;
+mod delivery;
 mod handoff;
+mod lab;
+mod others;
+mod queue;
+mod trust;
