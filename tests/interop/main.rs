@@ -15,4 +15,6 @@
     unreachable_pub
 )]
 
+mod delivery;
 mod handoff;
+mod lab;
