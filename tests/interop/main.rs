@@ -18,3 +18,4 @@
 mod delivery;
 mod handoff;
 mod lab;
+mod loss;
