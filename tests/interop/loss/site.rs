@@ -1,5 +1,6 @@
 //! A provider and a customer, both with Postfix, and the proxy between them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -21,6 +22,8 @@ pub struct Site {
     pub serve: Running,
     pub customer: Host,
     pub provider: Host,
+    /// Sessions of a `turnabout serve` that was killed.
+    dead: BTreeSet<String>,
     _lab: Lab,
 }
 
@@ -46,7 +49,7 @@ impl Site {
         append(&customer, &format!("command_time = \"{patience}s\"\n"));
         let serve = provider.serve();
         let scissors = Scissors::new(&customer, "10.99.0.2:3660", "10.99.0.1:366");
-        Self { scissors, serve, customer, provider, _lab: lab }
+        Self { scissors, serve, customer, provider, dead: BTreeSet::new(), _lab: lab }
     }
 
     /// Fetches until the provider has nothing more; fails if that takes more than three sessions.
@@ -64,26 +67,43 @@ impl Site {
         panic!("{} messages do not leave the provider", spooled(&self.provider));
     }
 
-    /// Fetches with a look at the connection, until `fetch` has ended.
-    pub fn fetch(&self) -> std::sync::Arc<Connection> {
-        let connection = self.scissors.next(None);
-        let mut fetch = self.customer.start_fetch();
-        fetch.wait(Duration::from_secs(180));
-        connection.over(SOON);
-        connection
+    /// SIGKILL for `turnabout serve`; its open sessions will never be closed in the log.
+    pub fn kill_serve(&mut self) {
+        self.serve.kill();
+        self.dead.extend(self.sessions(" logged in "));
+    }
+
+    /// Starts `turnabout serve` again.
+    pub fn serve_again(&mut self) {
+        self.serve = self.provider.serve();
+    }
+
+    /// How many connections the customer's Postfix has had from its `pass` service.
+    pub fn connects(&self) -> usize {
+        self.smtpd_lines("]: connect from")
+    }
+
+    fn smtpd_lines(&self, words: &str) -> usize {
+        let log = self.customer.mail_log();
+        log.lines().filter(|line| line.contains("postfix/odmr/smtpd") && line.contains(words)).count()
     }
 
     /// Waits until nobody is at work on any message: no session at either mail server, no session of turnabout's.
     pub fn settle(&self) {
         wait_for("end of all sessions", SOON, || {
-            let log = self.customer.mail_log();
-            let sessions = |what: &str| log.lines().filter(|line| line.contains("postfix/odmr/smtpd") && line.contains(what)).count();
-            let serve = self.serve.log();
-            (sessions("]: connect from") == sessions("]: disconnect from")
-                && serve.matches("logged in").count() <= serve.matches(" end=").count())
+            let open: BTreeSet<String> =
+                &(&self.sessions(" logged in ") - &self.sessions(" end=")) - &self.dead;
+            (open.is_empty() && self.connects() == self.smtpd_lines("]: disconnect from"))
             .then_some(())
         });
         self.settle_queues();
+    }
+
+    /// The ids of the provider's sessions that have a line with these words.
+    fn sessions(&self, words: &str) -> BTreeSet<String> {
+        let log = self.serve.log();
+        let lines = log.lines().filter(|line| line.contains(words));
+        lines.filter_map(|line| Some(line.split(" session=").nth(1)?.split(' ').next()?.to_owned())).collect()
     }
 
     /// Waits until Postfix has delivered on the customer's side and put off on the provider's.
