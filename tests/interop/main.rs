@@ -19,6 +19,7 @@ mod customers;
 mod delivery;
 mod handoff;
 mod lab;
+mod loss;
 mod others;
 mod queue;
 mod trust;
