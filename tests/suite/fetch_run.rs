@@ -313,8 +313,10 @@ fn a_provider_cannot_forge_a_line_or_drive_a_terminal() {
 #[test]
 fn one_closing_line_tells_the_whole_fetch() {
     let (address, provider) = answers("250 ok");
-    let mut run = Fetch::default();
-    run.options = vec!["--log-format", "json"];
+    let run = Fetch {
+        options: vec!["--log-format", "json"],
+        ..Fetch::default()
+    };
     let output = run.run(address);
     assert_eq!(outcome(&output).0, 0);
     provider.join().unwrap();
