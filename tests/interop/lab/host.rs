@@ -37,22 +37,43 @@ impl Host {
         fs::create_dir_all(dir).unwrap();
         let complaints = File::create(dir.join("complaints")).unwrap();
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/lab"));
-        command.arg("host").arg(kind).arg(dir).arg(number.to_string()).args(switch);
+        command
+            .arg("host")
+            .arg(kind)
+            .arg(dir)
+            .arg(number.to_string())
+            .args(switch);
         // Should this process be killed, nobody else would remove the directory.
         command.env("LAB_REMOVE", "1");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(complaints);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(complaints);
         let mut init = command.spawn().unwrap();
         let alive = init.stdin.take();
         let mut ready = String::new();
-        BufReader::new(init.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        BufReader::new(init.stdout.take().unwrap())
+            .read_line(&mut ready)
+            .unwrap();
         assert_eq!(
             ready,
             "ready\n",
             "{part} did not start: {}",
             fs::read_to_string(dir.join("complaints")).unwrap_or_default()
         );
-        let pid = fs::read_to_string(dir.join("pid")).unwrap().trim().parse().unwrap();
-        Self { mta, number, dir: dir.to_owned(), pid, init, alive }
+        let pid = fs::read_to_string(dir.join("pid"))
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        Self {
+            mta,
+            number,
+            dir: dir.to_owned(),
+            pid,
+            init,
+            alive,
+        }
     }
 
     /// Where a file of the host lies out here. Only what the host has of its own: /etc/..., /var/{spool,lib,log,mail}.
@@ -76,7 +97,16 @@ impl Host {
     pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .args(["--target", &self.pid.to_string(), "--mount", "--pid", "--net", "--uts", "--ipc", "--"])
+            .args([
+                "--target",
+                &self.pid.to_string(),
+                "--mount",
+                "--pid",
+                "--net",
+                "--uts",
+                "--ipc",
+                "--",
+            ])
             .arg(program)
             .args(arguments)
             .stdin(Stdio::null());
@@ -104,14 +134,22 @@ impl Host {
     /// Starts a program; what it writes goes to the file NAME.log of the host's directory.
     pub fn spawn(&self, name: &str, program: &str, arguments: &[&str]) -> Running {
         let log = self.dir.join(format!("{name}.log"));
-        let file = File::options().create(true).append(true).open(&log).unwrap();
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
         let child = self
             .command(program, arguments)
             .stdout(file.try_clone().unwrap())
             .stderr(file)
             .spawn()
             .unwrap();
-        Running { child, log, ended: None }
+        Running {
+            child,
+            log,
+            ended: None,
+        }
     }
 
     /// Starts `turnabout serve` and waits until it listens.
@@ -119,7 +157,12 @@ impl Host {
         let before = self.read("serve.log").matches(" ready ").count();
         let mut serve = self.spawn("serve", turnabout(), &["serve"]);
         wait_for("line that says ready", Duration::from_secs(20), || {
-            assert_eq!(serve.ended(), None, "turnabout serve ended:\n{}", serve.log());
+            assert_eq!(
+                serve.ended(),
+                None,
+                "turnabout serve ended:\n{}",
+                serve.log()
+            );
             (serve.log().matches(" ready ").count() > before).then_some(())
         });
         serve
@@ -149,8 +192,12 @@ impl Host {
     /// The messages in a user's mailbox, in no order.
     pub fn inbox(&self, user: &str) -> Vec<Vec<u8>> {
         let new = self.path(&format!("/var/mail/{user}/Maildir/new"));
-        let Ok(entries) = fs::read_dir(new) else { return Vec::new() };
-        entries.filter_map(|entry| fs::read(entry.ok()?.path()).ok()).collect()
+        let Ok(entries) = fs::read_dir(new) else {
+            return Vec::new();
+        };
+        entries
+            .filter_map(|entry| fs::read(entry.ok()?.path()).ok())
+            .collect()
     }
 
     /// How many messages are in a user's mailbox.
@@ -171,22 +218,48 @@ impl Host {
     /// The queue: each message's id and the recipients it still has.
     pub fn queue(&self) -> BTreeMap<String, Vec<String>> {
         match self.mta {
-            Mta::Postfix => self.run("postqueue", &["-j"]).lines().map(postfix_entry).collect(),
+            Mta::Postfix => self
+                .run("postqueue", &["-j"])
+                .lines()
+                .map(postfix_entry)
+                .collect(),
             Mta::Exim => exim_entries(&self.run("exim4", &["-bpr"])),
             Mta::Nothing => BTreeMap::new(),
         }
     }
 
+    /// Waits until something listens on a TCP port.
+    pub fn wait_listening(&self, port: u16, limit: Duration) {
+        let local = format!(":{port:04X} ");
+        wait_for(&format!("listener on port {port}"), limit, || {
+            let tables = self.run("cat", &["/proc/net/tcp", "/proc/net/tcp6"]);
+            tables
+                .lines()
+                .any(|line| line.contains(&local) && line.contains(" 0A "))
+                .then_some(())
+        });
+    }
+
     /// Waits until the queue is empty.
     pub fn wait_empty_queue(&self, limit: Duration) {
-        wait_for("empty queue", limit, || self.queue().is_empty().then_some(()));
+        wait_for("empty queue", limit, || {
+            self.queue().is_empty().then_some(())
+        });
     }
 
     /// Changes settings of Postfix's main.cf.
     pub fn postconf(&self, settings: &[&str]) {
         self.run("postconf", &[&["-e"], settings].concat());
         // Postfix waits for files that have only just changed.
-        self.run("touch", &["-d", "1 minute ago", "/etc/postfix/main.cf", "/etc/postfix/master.cf"]);
+        self.run(
+            "touch",
+            &[
+                "-d",
+                "1 minute ago",
+                "/etc/postfix/main.cf",
+                "/etc/postfix/master.cf",
+            ],
+        );
         self.run("postfix", &["reload"]);
     }
 
@@ -209,7 +282,9 @@ impl Host {
         self.inside(|| {
             let to: SocketAddr = to.parse().unwrap();
             let stream = TcpStream::connect_timeout(&to, Duration::from_secs(10)).unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_secs(60)))
+                .unwrap();
             stream
         })
     }
@@ -223,7 +298,13 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for file in ["serve.log", "fetch.log", "var/log/mail.log", "var/log/exim4/mainlog", "var/log/exim4/paniclog"] {
+            for file in [
+                "serve.log",
+                "fetch.log",
+                "var/log/mail.log",
+                "var/log/exim4/mainlog",
+                "var/log/exim4/paniclog",
+            ] {
                 let text = self.read(file);
                 if !text.is_empty() {
                     let lines: Vec<&str> = text.lines().collect();
@@ -267,20 +348,29 @@ impl Running {
 
     /// Waits for a line that has these words.
     pub fn wait_log(&self, words: &str, limit: Duration) {
-        wait_for(&format!("{words:?} in the log"), limit, || self.log().contains(words).then_some(()));
+        wait_for(&format!("{words:?} in the log"), limit, || {
+            self.log().contains(words).then_some(())
+        });
     }
 
     /// The program itself, not the nsenter before it, as numbered out here.
     pub fn pid(&self) -> Option<Pid> {
         let parent = self.child.id();
         let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
-        children.split_whitespace().next()?.parse().ok().map(Pid::from_raw)
+        children
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+            .map(Pid::from_raw)
     }
 
     /// Sends a signal to the program.
     pub fn signal(&mut self, signal: Signal) {
         if self.ended().is_none() {
-            let pid = wait_for("process behind nsenter", Duration::from_secs(5), || self.pid());
+            let pid = wait_for("process behind nsenter", Duration::from_secs(5), || {
+                self.pid()
+            });
             kill(pid, signal).unwrap();
         }
     }
@@ -307,7 +397,10 @@ impl Drop for Running {
 fn postfix_entry(line: &str) -> (String, Vec<String>) {
     let entry: serde_json::Value = serde_json::from_str(line).unwrap();
     let recipients = entry["recipients"].as_array().unwrap();
-    let recipients = recipients.iter().map(|one| one["address"].as_str().unwrap().to_owned()).collect();
+    let recipients = recipients
+        .iter()
+        .map(|one| one["address"].as_str().unwrap().to_owned())
+        .collect();
     (entry["queue_id"].as_str().unwrap().to_owned(), recipients)
 }
 

@@ -48,11 +48,16 @@ impl Mail {
 
     /// Whether a delivered file is this message: the same bytes to the end, with nothing but header lines on top.
     pub fn is_delivered_as(&self, file: &[u8]) -> bool {
-        let Some(added) = file.strip_suffix(self.as_file().as_slice()) else { return false };
+        let Some(added) = file.strip_suffix(self.as_file().as_slice()) else {
+            return false;
+        };
         added.is_empty()
             || added.ends_with(b"\n")
                 && added.split(|&byte| byte == b'\n').all(|line| {
-                    line.is_empty() || line.starts_with(b" ") || line.starts_with(b"\t") || line.contains(&b':')
+                    line.is_empty()
+                        || line.starts_with(b" ")
+                        || line.starts_with(b"\t")
+                        || line.contains(&b':')
                 })
                 && !added.windows(2).any(|pair| pair == b"\n\n")
     }
@@ -61,14 +66,23 @@ impl Mail {
     pub fn assert_delivered(sent: &[Self], inbox: &[Vec<u8>]) {
         assert_eq!(sent.len(), inbox.len(), "messages delivered");
         for mail in sent {
-            let copies = inbox.iter().filter(|file| mail.is_delivered_as(file)).count();
+            let copies = inbox
+                .iter()
+                .filter(|file| mail.is_delivered_as(file))
+                .count();
             assert_eq!(
                 copies,
                 1,
                 "copies of {}, which has {} bytes; delivered were:\n{}",
                 mail.name(),
                 mail.bytes.len(),
-                inbox.iter().map(|file| format!("{:?}\n", String::from_utf8_lossy(&file[..file.len().min(1500)]))).collect::<String>()
+                inbox
+                    .iter()
+                    .map(|file| format!(
+                        "{:?}\n",
+                        String::from_utf8_lossy(&file[..file.len().min(1500)])
+                    ))
+                    .collect::<String>()
             );
         }
     }
@@ -80,18 +94,32 @@ impl Mail {
 }
 
 /// The name in a message's Message-ID.
-pub fn name_of(message: &[u8]) -> Option<String> {
+fn name_of(message: &[u8]) -> Option<String> {
     message.split(|&byte| byte == b'\n').find_map(|line| {
         let line = std::str::from_utf8(line).ok()?.trim();
-        line.strip_prefix("Message-ID: <")?.strip_suffix("@example.edu>").map(str::to_owned)
+        line.strip_prefix("Message-ID: <")?
+            .strip_suffix("@example.edu>")
+            .map(str::to_owned)
     })
+}
+
+/// Lines of text as octets with CRLF.
+pub fn lines_of(lines: &[&str]) -> Vec<u8> {
+    lines
+        .iter()
+        .flat_map(|line| [line.as_bytes(), b"\r\n"].concat())
+        .collect()
 }
 
 /// A body of so many lines of seventy-two octets.
 pub fn body_of_lines(count: usize) -> Vec<u8> {
     let mut body = Vec::with_capacity(count * 74);
     for number in 0..count {
-        write!(body, "{number:08} abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789\r\n").unwrap();
+        write!(
+            body,
+            "{number:08} abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789\r\n"
+        )
+        .unwrap();
     }
     body
 }
@@ -105,8 +133,11 @@ impl Host {
 }
 
 /// Says EHLO, sends the messages one after the other, then QUIT; gives the queue ids from the final replies.
-pub fn smtp_session(stream: TcpStream, mails: &[Mail]) -> Vec<String> {
-    let mut client = Client { reader: BufReader::new(stream.try_clone().unwrap()), writer: BufWriter::new(stream) };
+fn smtp_session(stream: TcpStream, mails: &[Mail]) -> Vec<String> {
+    let mut client = Client {
+        reader: BufReader::new(stream.try_clone().unwrap()),
+        writer: BufWriter::new(stream),
+    };
     client.expect("220");
     client.say("EHLO client.example.edu", "250");
     let mut ids = Vec::new();

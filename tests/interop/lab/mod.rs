@@ -5,14 +5,14 @@
 
 mod host;
 mod mail;
-mod scissors;
+mod script;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use host::{Host, Running};
-pub use mail::{Mail, body_of_lines, smtp_session};
-pub use scissors::{Cut, Direction, How, Scissors};
+pub use mail::{Mail, body_of_lines, lines_of};
+pub use script::Script;
 
 /// Which mail server a host runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
