@@ -190,3 +190,15 @@ fn sigterm_before_the_customer_has_greeted_is_quit_and_the_mail_stays() {
     assert!(log.contains("the mail stays queued"), "{log}");
     assert!(!serve.postfix.asked().contains("-s "));
 }
+
+/// Rules: B13, C11
+#[test]
+fn sigterm_does_not_wait_for_the_price_of_a_wrong_password() {
+    let mut serve = Serve::start(Setup::default());
+    let mut peer = Peer::greeted(serve.address());
+    let login = std::thread::spawn(move || peer.login(Mechanism::CramMd5, ("alice", "wrong")));
+    serve.process.logged("login refused");
+    serve.process.signal(Signal::SIGTERM);
+    assert_eq!(login.join().unwrap(), 421);
+    assert_eq!(serve.process.ended().0.code(), Some(0));
+}
