@@ -6,7 +6,9 @@ use super::state::{Files, State};
 use super::turned;
 use crate::accounts::{Outcome as Judged, Visitor};
 use crate::odmr::Turned;
-use crate::odmr::provider::{Access, Action, Identity, Provider, SessionSeed, Settings, Verdict};
+use crate::odmr::provider::{
+    Access, Action, Identity, Provider, Request, SessionSeed, Settings, Verdict,
+};
 use crate::report::{self, safe};
 use crate::sasl::server::{Evidence, ScramKeys};
 use crate::smtp::{DomainList, Reply};
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// How long a single write may take: a peer that does not read is not waited for (rule C12).
+/// How long the one reply to a connection that is not served may take.
 const WRITE_TIME: Duration = Duration::from_secs(60);
 
 /// The phrase for a connection that broke or was dropped.
@@ -147,13 +149,7 @@ impl<'a> Session<'a> {
                 Ok(Action::Access { user }) => Ok(self.access(&user)),
                 Ok(Action::Ask(request)) => {
                     self.closing.domains(&request.domains);
-                    let asked =
-                        asking::ask(self.state, self.files, self.closing.id(), &request).await;
-                    self.turn = asked.turn;
-                    match self.wire.pending() {
-                        Ok(pending) => Ok(self.machine.answered(asked.answer, pending)),
-                        Err(_) => Err(LOST),
-                    }
+                    self.ask(&request).await
                 }
                 Ok(Action::Turn(reply, proof)) => return self.turn(&reply, proof).await,
             };
@@ -164,11 +160,27 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Is there mail, and is the mail server ready? Told to stop meanwhile, nobody waits for that.
+    async fn ask(&mut self, request: &Request) -> Next {
+        let asked = tokio::select! {
+            asked = asking::ask(self.state, self.files, self.closing.id(), request) => asked,
+            () = self.state.stopped() => return Ok(Action::Close(self.machine.shutting_down())),
+        };
+        self.turn = asked.turn;
+        let pending = self.wire.pending().map_err(|_| LOST)?;
+        Ok(self.machine.answered(asked.answer, pending))
+    }
+
+    /// When the peer must have sent its next line (rule C12).
+    fn patience(&self) -> Instant {
+        (Instant::now() + self.files.serve.limits.command_time).min(self.turn_by)
+    }
+
     /// Writes the reply, then waits for the next line and lets the machine decide.
     async fn say_and_listen(&mut self, reply: &Reply) -> Next {
         self.say(reply).await?;
         self.wire.set_limit(self.machine.line_limit());
-        let by = (Instant::now() + self.files.serve.limits.command_time).min(self.turn_by);
+        let by = self.patience();
         let line = tokio::select! {
             line = timeout_at(by, self.wire.line()) => line,
             () = self.state.stopped() => {
@@ -193,7 +205,9 @@ impl<'a> Session<'a> {
 
     async fn say(&mut self, reply: &Reply) -> Result<(), &'static str> {
         tracing::debug!(session = self.closing.id(), code = reply.code, "reply");
-        match timeout(WRITE_TIME, self.wire.send(&reply.to_bytes())).await {
+        // A peer that does not read is not waited for longer than one that does not write.
+        let by = Instant::now() + self.files.serve.limits.command_time;
+        match timeout_at(by, self.wire.send(&reply.to_bytes())).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(LOST),
             Err(_) => Err("the customer does not read"),
