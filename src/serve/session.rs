@@ -171,16 +171,11 @@ impl<'a> Session<'a> {
         Ok(self.machine.answered(asked.answer, pending))
     }
 
-    /// When the peer must have sent its next line (rule C12).
-    fn patience(&self) -> Instant {
-        (Instant::now() + self.files.serve.limits.command_time).min(self.turn_by)
-    }
-
     /// Writes the reply, then waits for the next line and lets the machine decide.
     async fn say_and_listen(&mut self, reply: &Reply) -> Next {
         self.say(reply).await?;
         self.wire.set_limit(self.machine.line_limit());
-        let by = self.patience();
+        let by = (Instant::now() + self.files.serve.limits.command_time).min(self.turn_by);
         let line = tokio::select! {
             line = timeout_at(by, self.wire.line()) => line,
             () = self.state.stopped() => {

@@ -1,6 +1,6 @@
 //! The customer's hand-off to a running Postfix, a `pass` service played by the test.
 
-use crate::driver::{Fetch, Peer, Receiver, opened, scripted};
+use crate::driver::{Fetch, Peer, Receiver, opened, scripted, scripted_at};
 use crate::fetch_talk::outcome;
 use std::net::TcpStream;
 
@@ -48,6 +48,34 @@ fn the_mail_server_gets_the_connection_and_the_peers_address_and_the_mail() {
     let expected = expected.map(|(name, value)| (name.to_owned(), value));
     assert_eq!(attributes, expected);
     assert_eq!(messages, ["Subject: hello\n"]);
+}
+
+/// Rules: C9
+#[test]
+fn ipv6_addresses_are_told_without_brackets() {
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(directory.path());
+    let (address, provider) = scripted_at("[::1]:0", |mut peer| {
+        opened(&mut peer);
+        peer.line().unwrap();
+        peer.send("250 turning\r\n");
+        peer.rest();
+    });
+    let run = Fetch::pass(&receiver.socket);
+    let fetch = std::thread::spawn(move || run.run(address));
+    let passed = receiver.next();
+    let port = address.port().to_string();
+    let expected = [
+        ("client_address", "::1"),
+        ("client_port", port.as_str()),
+        ("server_address", "::1"),
+    ];
+    for ((name, value), (found, has)) in expected.iter().zip(&passed.attributes) {
+        assert_eq!((*name, *value), (found.as_str(), has.as_str()));
+    }
+    drop(passed.connection);
+    assert_eq!(outcome(&fetch.join().unwrap()).0, 0);
+    provider.join().unwrap();
 }
 
 #[test]

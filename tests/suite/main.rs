@@ -23,6 +23,7 @@ mod config;
 mod conformance;
 mod documents;
 mod driver;
+mod fetch_run;
 mod fetch_talk;
 mod handoff_customer_exec;
 mod handoff_customer_pass;

@@ -57,13 +57,23 @@ fn an_octet_now_and_then_does_not_keep_a_session_that_does_not_log_in() {
     assert!(after < Duration::from_secs(5), "{after:?}");
 }
 
-/// Rules: B15
+/// Rules: B15, C12
 #[test]
-fn a_session_that_logged_in_is_not_ended_by_the_time_for_the_login() {
-    let serve = limited("login_time = \"300ms\"");
-    let mut peer = Peer::logged_in(serve.address(), ALICE);
-    std::thread::sleep(Duration::from_millis(400));
-    assert_eq!(peer.code("NOOP"), 250);
+fn a_session_that_logged_in_has_as_long_again_to_turn_and_noop_gains_nothing() {
+    let serve = limited("login_time = \"400ms\"");
+    let mut peer = Peer::greeted(serve.address());
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(peer.login(turnabout::sasl::Mechanism::CramMd5, ALICE), 235);
+    let logged_in = Instant::now();
+    while peer.code("NOOP") == 250 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let after = logged_in.elapsed();
+    assert!(
+        after >= Duration::from_millis(390) && after < Duration::from_secs(5),
+        "{after:?}"
+    );
+    peer.assert_ended();
 }
 
 /// Rules: C12

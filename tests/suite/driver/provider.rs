@@ -15,7 +15,15 @@ use std::time::{Duration, Instant};
 pub fn scripted<T: Send + 'static>(
     script: impl FnOnce(Peer) -> T + Send + 'static,
 ) -> (SocketAddr, JoinHandle<T>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    scripted_at("127.0.0.1:0", script)
+}
+
+/// The same at another address.
+pub fn scripted_at<T: Send + 'static>(
+    listen: &str,
+    script: impl FnOnce(Peer) -> T + Send + 'static,
+) -> (SocketAddr, JoinHandle<T>) {
+    let listener = TcpListener::bind(listen).unwrap();
     let address = listener.local_addr().unwrap();
     listener.set_nonblocking(true).unwrap();
     let thread = std::thread::spawn(move || {
