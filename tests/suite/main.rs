@@ -27,6 +27,7 @@ mod fetch_run;
 mod fetch_talk;
 mod handoff_customer_exec;
 mod handoff_customer_pass;
+mod hostile_labels;
 mod layers;
 mod man;
 mod network;
