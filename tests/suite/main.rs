@@ -28,6 +28,7 @@ mod fetch_talk;
 mod handoff_customer_exec;
 mod handoff_customer_pass;
 mod hostile_labels;
+mod hostile_reload;
 mod layers;
 mod man;
 mod network;
