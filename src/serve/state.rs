@@ -10,7 +10,11 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// How many connections hear at one time that they are not served; more are closed without a word, so that a flood
+/// of them takes no descriptors from those that are.
+const TURNED_AWAY: usize = 100;
 
 /// One value for the whole process; sessions hold it through an `Arc`.
 #[derive(Debug)]
@@ -22,6 +26,7 @@ pub(super) struct State {
     pub(super) handoff: ProviderHandoff,
     served: Mutex<Served>,
     connected: Mutex<Connected>,
+    turned_away: Arc<Semaphore>,
     /// Turns true once, at SIGTERM.
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -100,6 +105,7 @@ impl State {
             handoff,
             served: Mutex::default(),
             connected: Mutex::default(),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
             stopping,
         }
     }
@@ -145,6 +151,11 @@ impl State {
             user: user.to_owned(),
             next_hops: Vec::new(),
         })
+    }
+
+    /// Room to tell one more connection that it is not served.
+    pub(super) fn may_turn_away(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turned_away).try_acquire_owned().ok()
     }
 
     /// Admits a connection from `address`, unless there are too many (421).

@@ -29,6 +29,7 @@ mod handoff_customer_exec;
 mod handoff_customer_pass;
 mod hostile_labels;
 mod hostile_reload;
+mod hostile_serve;
 mod layers;
 mod man;
 mod network;
