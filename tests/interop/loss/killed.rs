@@ -166,7 +166,11 @@ fn serve_killed_at_any_moment_of_the_lending_loses_no_mail() {
         sleep(Duration::from_millis(500));
         site.settle_queues();
         ledger.doubt(connection.doubt());
-        delivered.push(ledger.check(&site, &format!("killed {milliseconds} ms after EHLO")).delivered);
+        delivered.push(
+            ledger
+                .check(&site, &format!("killed {milliseconds} ms after EHLO"))
+                .delivered,
+        );
         fetch.kill();
         site.serve_again();
     }
