@@ -224,10 +224,10 @@ async fn session(postfix: &Postfix) -> (Ended, String, SocketAddr) {
 #[tokio::test]
 async fn a_connection_is_lent_taken_back_and_ended_with_quit() {
     let postfix = Postfix::new("3.7.11", "", Ways::Good);
-    let (ended, heard, peer) = session(&postfix).await;
+    let (ended, heard, _) = session(&postfix).await;
     assert_eq!(heard, "QUIT\r\n");
     assert_eq!((ended.clean, ended.remaining), (true, Some(false)));
-    let endpoint = format!("label=odmr|127.0.0.1|{}|0|", peer.port());
+    let endpoint = "label=odmr|127.77.0.1|2525|0|";
     let heard = postfix.heard();
     assert!(
         heard[0].starts_with(&format!(
@@ -242,8 +242,9 @@ async fn a_connection_is_lent_taken_back_and_ended_with_quit() {
              host_name=customer.example.org[127.0.0.1]|host_addr=127.77.0.1|destination_features=4096|| {endpoint}"
         )
     );
+    // Three more labels for the same connection, which other patch releases ask with.
     assert_eq!(
-        heard[2..4],
+        heard[5..7],
         ["request=find_dest label=odmr|[127.77.0.1]:2525|", "dummy="]
     );
 }
