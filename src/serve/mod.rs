@@ -5,8 +5,10 @@
 //! where the start succeeded) and the mail server asked for its version and its sockets.
 
 mod asking;
+mod failures;
 mod listener;
 mod privileges;
+mod refusal;
 mod reload;
 mod session;
 mod state;
@@ -179,12 +181,12 @@ fn admit(sessions: &mut JoinSet<()>, state: &Arc<State>, stream: TcpStream) {
     let address = wire.peer().ip();
     if !files.admits(address) {
         tracing::info!(peer = %wire.peer(), "554: not in serve.sources");
-        turn_away(sessions, state, wire, session::not_for_you(&files));
+        turn_away(sessions, state, wire, refusal::not_for_you(&files));
         return;
     }
     let Some(admitted) = state.admit(address) else {
         tracing::warn!(peer = %wire.peer(), "421: too many connections (see serve.limits)");
-        turn_away(sessions, state, wire, session::busy(&files));
+        turn_away(sessions, state, wire, refusal::busy(&files));
         return;
     };
     let state = Arc::clone(state);
@@ -200,7 +202,7 @@ fn turn_away(sessions: &mut JoinSet<()>, state: &Arc<State>, wire: Wire, reply: 
         return;
     };
     sessions.spawn(async move {
-        session::turn_away(wire, &reply).await;
+        refusal::turn_away(wire, &reply).await;
         drop(room);
     });
 }

@@ -1,6 +1,7 @@
 //! What all sessions of the provider share: accounts, the customers that are being served, and
 //! the word to stop.
 
+use super::failures::Failures;
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
 use crate::handoff::provider::ProviderHandoff;
@@ -26,6 +27,7 @@ pub(super) struct State {
     pub(super) handoff: ProviderHandoff,
     served: Mutex<Served>,
     connected: Mutex<Connected>,
+    failures: Mutex<Failures>,
     turned_away: Arc<Semaphore>,
     /// Turns true once, at SIGTERM.
     pub(super) stopping: watch::Receiver<bool>,
@@ -105,6 +107,7 @@ impl State {
             handoff,
             served: Mutex::default(),
             connected: Mutex::default(),
+            failures: Mutex::default(),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
             stopping,
         }
@@ -126,6 +129,11 @@ impl State {
         let mut stopping = self.stopping.clone();
         // An error means that whoever could say "stop" is gone, which is the same.
         drop(stopping.wait_for(|stop| *stop).await);
+    }
+
+    /// Remembers a failed login; the answer to it has to wait for this long (rule C11).
+    pub(super) fn login_failed(&self, peer: IpAddr, user: Option<&str>) -> Duration {
+        lock(&self.failures).note(peer, user, Instant::now())
     }
 
     /// Reserves the customer for one session; dropping the value frees it.
