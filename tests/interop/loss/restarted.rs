@@ -54,7 +54,11 @@ fn each_place(disturb: fn(&mut Site)) {
     ledger.send(&site, MESSAGES);
     for line in PLACES {
         ledger.refill(&site, LEAST, REFILL);
-        let plan = Plan { line: line.to_owned(), part: Part::Nothing, how: How::Hold };
+        let plan = Plan {
+            line: line.to_owned(),
+            part: Part::Nothing,
+            how: How::Hold,
+        };
         let connection = site.scissors.next(Some(plan));
         let mut fetch = site.customer.start_fetch();
         assert!(connection.reached(SOON), "no {line}\n{}", fetch.log());
@@ -65,7 +69,11 @@ fn each_place(disturb: fn(&mut Site)) {
         site.settle();
         ledger.doubt(connection.doubt());
         let balance = ledger.check(&site, line);
-        println!("{line}: {balance:?}, {} in doubt, {:?}", ledger.doubts(), connection.names().last());
+        println!(
+            "{line}: {balance:?}, {} in doubt, {:?}",
+            ledger.doubts(),
+            connection.names().last()
+        );
     }
     site.fetch_all();
     ledger.check_delivered(&site);
