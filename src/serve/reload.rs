@@ -13,11 +13,7 @@ pub(super) fn reload(config_file: &Path, state: &State) {
         Ok(files) => {
             let accounts = files.accounts.len();
             state.replace(files);
-            // Only now: whoever reads this may rely on it.
-            tracing::info!(
-                accounts,
-                "reloaded, valid for new sessions and for each ATRN"
-            );
+            tracing::info!(accounts, "reloaded, valid for new sessions");
         }
         Err(why) => tracing::error!("cannot reload: {why} (everything stays as it was)"),
     }

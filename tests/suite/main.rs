@@ -28,6 +28,7 @@ mod fetch_run;
 mod fetch_talk;
 mod handoff_customer_exec;
 mod handoff_customer_pass;
+mod handoff_provider_lend;
 mod handoff_provider_rounds;
 mod hostile_labels;
 mod hostile_reload;

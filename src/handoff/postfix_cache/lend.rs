@@ -278,10 +278,18 @@ impl Lent {
                 Ok(true) => return true,
                 Ok(false) if started.elapsed() < RETURN_TIME => tokio::time::sleep(pause).await,
                 Ok(false) => return false,
-                Err(error) => {
-                    tracing::warn!(session = %self.reversed.session, "{error}");
-                    return false;
-                }
+                // `postfix reload` ends the cache at once, the deliveries at their leisure: they bring the connection
+                // to the next cache.
+                Err(error) => match Client::connect(&self.known.socket, self.known.greets).await {
+                    Ok(client) if started.elapsed() < RETURN_TIME => {
+                        tracing::debug!(session = %self.reversed.session, "{error}, connected again");
+                        self.client = client;
+                    }
+                    _ => {
+                        tracing::warn!(session = %self.reversed.session, "{error}");
+                        return false;
+                    }
+                },
             }
             if Line::look(&self.reversed.released).is_none_or(|line| !line.open) {
                 return false;

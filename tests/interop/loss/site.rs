@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::lab::{Host, Lab, Mta, Running, wait_for};
 
-use super::scissors::{Connection, Scissors};
+use super::scissors::Scissors;
 
 /// For everything that ends by itself, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -77,22 +77,15 @@ impl Site {
         }
     }
 
-    /// Fetches until the provider has nothing more; fails if that takes more than three sessions.
+    /// One more fetch, in which nothing happens: the provider must have nothing left.
     pub fn fetch_all(&self) {
-        for _ in 0..3 {
-            let connection = self.scissors.next(None);
-            let mut fetch = self.customer.start_fetch();
-            fetch.wait(Duration::from_secs(180));
-            connection.over(SOON);
-            self.settle();
-            if waiting(&self.provider).is_empty() {
-                return;
-            }
-        }
-        panic!(
-            "messages do not leave the provider: {:?}",
-            waiting(&self.provider)
-        );
+        let connection = self.scissors.next(None);
+        let mut fetch = self.customer.start_fetch();
+        fetch.wait(SOON);
+        connection.over(SOON);
+        self.settle();
+        let left = waiting(&self.provider);
+        assert!(left.is_empty(), "left behind: {left:?}\n{}", fetch.log());
     }
 
     /// SIGKILL for `turnabout serve`; its open sessions will never be closed in the log.
