@@ -100,14 +100,19 @@ fn each_postfix_gets_the_words_it_uses_itself() {
         ..Offer::default()
     };
     let old = labels(Form::Plain, &offer);
-    assert_eq!(old.destinations, ["odmr\n[127.77.0.1]:2525\n"]);
+    // Patch releases differ in what they ask for, so there is a label for each.
+    for needs in ["", "0\n", "0\n0\n", "0\n1\n"] {
+        assert!(
+            old.destinations
+                .contains(&format!("odmr\n[127.77.0.1]:2525\n{needs}")),
+            "{old:?}"
+        );
+    }
     assert_eq!(
-        old.destination_properties,
-        [
-            "destination=[127.77.0.1]:2525\nhost_name=customer.example.org[203.0.113.9]\nhost_addr=127.77.0.1\ndestination_features=4096\n\n"
-        ]
+        old.destination_properties[0],
+        "destination=[127.77.0.1]:2525\nhost_name=customer.example.org[203.0.113.9]\nhost_addr=127.77.0.1\ndestination_features=4096\n\n"
     );
-    assert_eq!(old.endpoint, "odmr\n203.0.113.9\n1366\n0\n");
+    assert_eq!(old.endpoint, "odmr\n127.77.0.1\n2525\n0\n");
     assert_eq!(
         old.endpoint_properties,
         "tls_level=0\nreuse_count=0\nendpoint_features=13\nexpire_time=1800000000\n\n"
@@ -119,16 +124,8 @@ fn each_postfix_gets_the_words_it_uses_itself() {
     );
     assert_eq!(middle.destinations, old.destinations);
     let new = labels(Form::Needs, &offer);
-    assert_eq!(new.destinations, ["odmr\n[127.77.0.1]:2525\n0\n0\n0\n"]);
-    let utf8 = labels(
-        Form::Needs,
-        &Offer {
-            smtputf8: true,
-            ..offer
-        },
-    );
     assert_eq!(
-        utf8.destinations,
+        new.destinations,
         [
             "odmr\n[127.77.0.1]:2525\n0\n0\n0\n",
             "odmr\n[127.77.0.1]:2525\n0\n0\n1\n"
