@@ -100,6 +100,7 @@ impl Host {
             .args([
                 "--target",
                 &self.pid.to_string(),
+                "--root",
                 "--mount",
                 "--pid",
                 "--net",

@@ -54,7 +54,11 @@ fn a_silence_that_never_ends_is_noticed_by_the_provider() {
     let site = Site::new(PATIENCE);
     ledger.send(&site, LEAST);
     for line in ["customer 2", "greeting", "dot 2", "final 1"] {
-        let plan = Plan { line: line.to_owned(), part: Part::Half, how: How::Silence(SOON) };
+        let plan = Plan {
+            line: line.to_owned(),
+            part: Part::Half,
+            how: How::Silence(SOON),
+        };
         let connection = site.scissors.next(Some(plan));
         let mut fetch = site.customer.start_fetch();
         assert!(connection.reached(SOON), "no {line}");
@@ -82,23 +86,41 @@ impl Cuts {
     fn new(how: How) -> Self {
         let (site, mut ledger, began) = (Site::new(PATIENCE), Ledger::default(), Instant::now());
         ledger.send(&site, MESSAGES);
-        Self { site, ledger, how, count: 0, began }
+        Self {
+            site,
+            ledger,
+            how,
+            count: 0,
+            began,
+        }
     }
 
     /// One fetch with one cut; afterwards every message must be where it belongs. Gives the lines up to the cut.
     fn one(&mut self, line: &str, part: Part) -> Vec<String> {
         let (site, ledger) = (&self.site, &mut self.ledger);
         ledger.refill(site, LEAST, REFILL);
-        let connection = site.scissors.next(Some(Plan { line: line.to_owned(), part, how: self.how }));
+        let connection = site.scissors.next(Some(Plan {
+            line: line.to_owned(),
+            part,
+            how: self.how,
+        }));
         let mut fetch = site.customer.start_fetch();
-        assert!(connection.reached(SOON), "no {line} among {:?}\n{}", connection.names(), fetch.log());
+        assert!(
+            connection.reached(SOON),
+            "no {line} among {:?}\n{}",
+            connection.names(),
+            fetch.log()
+        );
         connection.over(SOON);
         fetch.wait(SOON);
         site.settle();
         ledger.doubt(connection.doubt());
         let balance = ledger.check(site, &format!("cut at {line}, {part:?}"));
         self.count += 1;
-        println!("{:5.1} s: {line}, {part:?}: {balance:?}", self.began.elapsed().as_secs_f32());
+        println!(
+            "{:5.1} s: {line}, {part:?}: {balance:?}",
+            self.began.elapsed().as_secs_f32()
+        );
         connection.names()
     }
 
@@ -113,11 +135,17 @@ impl Cuts {
 
     /// Cuts between the turn and the first message, and all around the given messages of a session.
     fn transfer(&mut self, messages: &[usize], parts: &[Part]) {
-        let mut lines: Vec<String> = ["greeting", "ehlo", "reply ehlo 1", "reply ehlo"].map(str::to_owned).into();
+        let mut lines: Vec<String> = ["greeting", "ehlo", "reply ehlo 1", "reply ehlo"]
+            .map(str::to_owned)
+            .into();
         for number in messages {
             lines.extend(["rset", "mail", "rcpt", "data"].map(|verb| format!("{verb} {number}")));
-            lines.extend(["rset", "mail", "rcpt", "data"].map(|verb| format!("reply {verb} {number}")));
-            lines.extend([1, HEAD, HEAD + BODY / 2, HEAD + BODY].map(|line| format!("body {number} {line}")));
+            lines.extend(
+                ["rset", "mail", "rcpt", "data"].map(|verb| format!("reply {verb} {number}")),
+            );
+            lines.extend(
+                [1, HEAD, HEAD + BODY / 2, HEAD + BODY].map(|line| format!("body {number} {line}")),
+            );
             lines.extend(["dot", "final"].map(|verb| format!("{verb} {number}")));
         }
         for line in lines {
@@ -132,10 +160,18 @@ impl Cuts {
 
     /// One more fetch, without a cut, brings the rest.
     fn finish(mut self, least: usize) {
-        let Self { site, ledger, count, .. } = &mut self;
+        let Self {
+            site,
+            ledger,
+            count,
+            ..
+        } = &mut self;
         assert!(*count >= least, "only {count} cuts");
         site.fetch_all();
         let balance = ledger.check_delivered(site);
-        println!("{count} cuts, {} final replies in doubt, {balance:?}", ledger.doubts());
+        println!(
+            "{count} cuts, {} final replies in doubt, {balance:?}",
+            ledger.doubts()
+        );
     }
 }

@@ -30,7 +30,11 @@ fn disturbed(host: fn(&Site) -> &Host) {
     for commands in [&["stop", "start"][..], &["reload"][..]] {
         for line in PLACES {
             ledger.refill(&site, LEAST, MESSAGES);
-            let plan = Plan { line: line.to_owned(), part: Part::Nothing, how: How::Hold };
+            let plan = Plan {
+                line: line.to_owned(),
+                part: Part::Nothing,
+                how: How::Hold,
+            };
             let connection = site.scissors.next(Some(plan));
             let mut fetch = site.customer.start_fetch();
             assert!(connection.reached(SOON), "no {line}\n{}", fetch.log());
@@ -43,7 +47,10 @@ fn disturbed(host: fn(&Site) -> &Host) {
             site.settle();
             ledger.doubt(connection.doubt());
             let balance = ledger.check(&site, &format!("{commands:?} at {line}"));
-            println!("{commands:?} at {line}: {balance:?}, {} in doubt", ledger.doubts());
+            println!(
+                "{commands:?} at {line}: {balance:?}, {} in doubt",
+                ledger.doubts()
+            );
         }
     }
     site.fetch_all();

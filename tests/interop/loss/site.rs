@@ -45,11 +45,22 @@ impl Site {
                 "[serve.limits]\ncommand_time = \"{patience}s\"\nlogin_time = \"{patience}s\"\ngreeting_time = \"{patience}s\"\n"
             ),
         );
-        customer.edit("/etc/turnabout/turnabout.toml", "\"provider.test\"", "\"10.99.0.2\"\nport = 3660");
+        customer.edit(
+            "/etc/turnabout/turnabout.toml",
+            "\"provider.test\"",
+            "\"10.99.0.2\"\nport = 3660",
+        );
         append(&customer, &format!("command_time = \"{patience}s\"\n"));
         let serve = provider.serve();
         let scissors = Scissors::new(&customer, "10.99.0.2:3660", "10.99.0.1:366");
-        Self { scissors, serve, customer, provider, dead: BTreeSet::new(), _lab: lab }
+        Self {
+            scissors,
+            serve,
+            customer,
+            provider,
+            dead: BTreeSet::new(),
+            _lab: lab,
+        }
     }
 
     /// Fetches until the provider has nothing more; fails if that takes more than three sessions.
@@ -64,7 +75,10 @@ impl Site {
                 return;
             }
         }
-        panic!("{} messages do not leave the provider", spooled(&self.provider));
+        panic!(
+            "{} messages do not leave the provider",
+            spooled(&self.provider)
+        );
     }
 
     /// SIGKILL for `turnabout serve`; its open sessions will never be closed in the log.
@@ -85,7 +99,9 @@ impl Site {
 
     fn smtpd_lines(&self, words: &str) -> usize {
         let log = self.customer.mail_log();
-        log.lines().filter(|line| line.contains("postfix/odmr/smtpd") && line.contains(words)).count()
+        log.lines()
+            .filter(|line| line.contains("postfix/odmr/smtpd") && line.contains(words))
+            .count()
     }
 
     /// Waits until nobody is at work on any message: no session at either mail server, no session of turnabout's.
@@ -94,7 +110,7 @@ impl Site {
             let open: BTreeSet<String> =
                 &(&self.sessions(" logged in ") - &self.sessions(" end=")) - &self.dead;
             (open.is_empty() && self.connects() == self.smtpd_lines("]: disconnect from"))
-            .then_some(())
+                .then_some(())
         });
         self.settle_queues();
     }
@@ -103,14 +119,29 @@ impl Site {
     fn sessions(&self, words: &str) -> BTreeSet<String> {
         let log = self.serve.log();
         let lines = log.lines().filter(|line| line.contains(words));
-        lines.filter_map(|line| Some(line.split(" session=").nth(1)?.split(' ').next()?.to_owned())).collect()
+        lines
+            .filter_map(|line| {
+                Some(
+                    line.split(" session=")
+                        .nth(1)?
+                        .split(' ')
+                        .next()?
+                        .to_owned(),
+                )
+            })
+            .collect()
     }
 
     /// Waits until Postfix has delivered on the customer's side and put off on the provider's.
     pub fn settle_queues(&self) {
-        wait_for("customer's queue delivered", SOON, || (spooled(&self.customer) == 0).then_some(()));
+        wait_for("customer's queue delivered", SOON, || {
+            (spooled(&self.customer) == 0).then_some(())
+        });
         wait_for("provider's queue at rest", SOON, || {
-            let busy: usize = SPOOL[..3].iter().map(|queue| files(&self.provider.path(&format!("/var/spool/postfix/{queue}")))).sum();
+            let busy: usize = SPOOL[..3]
+                .iter()
+                .map(|queue| files(&self.provider.path(&format!("/var/spool/postfix/{queue}"))))
+                .sum();
             (busy == 0).then_some(())
         });
     }
@@ -123,12 +154,17 @@ fn append(host: &Host, text: &str) {
 
 /// How many messages a Postfix has in its queue.
 pub fn spooled(host: &Host) -> usize {
-    SPOOL.iter().map(|queue| files(&host.path(&format!("/var/spool/postfix/{queue}")))).sum()
+    SPOOL
+        .iter()
+        .map(|queue| files(&host.path(&format!("/var/spool/postfix/{queue}"))))
+        .sum()
 }
 
 /// Complete queue files: those that are still being written are not executable.
 fn files(directory: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return 0;
+    };
     entries
         .flatten()
         .map(|entry| match entry.metadata() {
