@@ -101,6 +101,7 @@ impl Host {
                 "--target",
                 &self.pid.to_string(),
                 "--root",
+                "--wd",
                 "--mount",
                 "--pid",
                 "--net",
