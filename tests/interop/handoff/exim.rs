@@ -13,7 +13,7 @@ use turnabout::queue::exim::Queue;
 use turnabout::smtp::domain::DomainList;
 
 use super::customer::{Customer, Manners, Seen};
-use super::machine::{in_a_machine, shell};
+use super::machine::{become_user, in_a_machine, shell};
 use super::mail::{inject, inject_many};
 use super::provider::{Port, nobody_stops, runtime, say};
 
@@ -123,6 +123,7 @@ async fn session(
     (ended, customer.end())
 }
 
+/// Rules: R27
 #[test]
 fn one_message_is_delivered_and_the_session_ends_with_quit() {
     in_a_machine(
@@ -206,6 +207,7 @@ fn a_put_off_message_does_not_starve_the_others() {
     );
 }
 
+/// Rules: R29
 #[test]
 fn a_customer_who_dies_leaves_the_rest_queued() {
     in_a_machine(
@@ -241,6 +243,7 @@ fn a_customer_who_dies_leaves_the_rest_queued() {
     );
 }
 
+/// Rules: C10
 #[test]
 fn only_recipients_in_granted_domains_travel() {
     in_a_machine(
@@ -337,4 +340,24 @@ fn new_mail_during_a_session_is_for_the_next_unless_exim_sees_it() {
             });
         },
     );
+}
+
+#[test]
+fn the_service_runs_as_exims_user() {
+    in_a_machine("handoff::exim::the_service_runs_as_exims_user", || {
+        start();
+        inject_many(3, "user", "example.org");
+        become_user("Debian-exim");
+        runtime().block_on(async {
+            let (ended, seen) =
+                session(&exim().await, "example.org", ALICE, Manners::default()).await;
+            assert_eq!(
+                (ended.clean, ended.remaining),
+                (true, Some(false)),
+                "{}",
+                log()
+            );
+            assert_eq!((seen.messages.len(), seen.quit), (3, true));
+        });
+    });
 }

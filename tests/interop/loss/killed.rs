@@ -1,5 +1,8 @@
 //! turnabout is killed: before the turn mail stays, behind the hand-off it flows on.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 
 use super::ledger::Ledger;
@@ -117,7 +120,7 @@ fn fetch_killed_before_postfix_has_looked_at_the_connection_changes_nothing() {
     let mut fetch = site.customer.start_fetch();
     connection.passed("turn", SOON);
     // It has passed everything when it waits for Postfix to close the socket.
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    sleep(Duration::from_millis(500));
     assert_eq!(site.connects(), 0);
     fetch.kill();
     site.customer.run("kill", &["-CONT", &master]);
@@ -143,6 +146,38 @@ fn both_turnabouts_killed_in_the_transfer_do_not_disturb_the_delivery() {
         connection.go_on();
         undisturbed(&site, ledger);
     }
+}
+
+/// Rules: R29
+#[test]
+fn serve_killed_at_any_moment_of_the_lending_loses_no_mail() {
+    // What was lent and not flushed is closed by Postfix when its time in the cache is over.
+    let mut site = Site::with(PATIENCE, &["connection_cache_ttl_limit=5s"]);
+    let mut ledger = Ledger::default();
+    let mut delivered = Vec::new();
+    for milliseconds in [0, 1, 2, 3, 5, 8, 13, 21] {
+        ledger.refill(&site, 20, 20);
+        let connection = site.scissors.next(None);
+        let mut fetch = site.customer.start_fetch();
+        connection.passed("reply ehlo", SOON);
+        sleep(Duration::from_millis(milliseconds));
+        site.kill_serve();
+        // Long enough for what has been set going to show itself.
+        sleep(Duration::from_millis(500));
+        site.settle_queues();
+        ledger.doubt(connection.doubt());
+        delivered.push(
+            ledger
+                .check(&site, &format!("killed {milliseconds} ms after EHLO"))
+                .delivered,
+        );
+        fetch.kill();
+        site.serve_again();
+    }
+    println!("delivered after each: {delivered:?}");
+    ledger.refill(&site, 20, 20);
+    site.fetch_all();
+    assert_eq!(ledger.check_delivered(&site).twice, 0);
 }
 
 /// Rules: R29
