@@ -346,8 +346,14 @@ fn the_service_runs_as_exims_user() {
         inject_many(3, "user", "example.org");
         become_user("Debian-exim");
         runtime().block_on(async {
-            let (ended, seen) = session(&exim().await, "example.org", ALICE, Manners::default()).await;
-            assert_eq!((ended.clean, ended.remaining), (true, Some(false)), "{}", log());
+            let (ended, seen) =
+                session(&exim().await, "example.org", ALICE, Manners::default()).await;
+            assert_eq!(
+                (ended.clean, ended.remaining),
+                (true, Some(false)),
+                "{}",
+                log()
+            );
             assert_eq!((seen.messages.len(), seen.quit), (3, true));
         });
     });

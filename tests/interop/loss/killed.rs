@@ -24,7 +24,11 @@ enum Victim {
 }
 
 fn hold(line: &str, part: Part) -> Option<Plan> {
-    Some(Plan { line: line.to_owned(), part, how: How::Hold })
+    Some(Plan {
+        line: line.to_owned(),
+        part,
+        how: How::Hold,
+    })
 }
 
 fn start() -> (Site, Ledger) {
@@ -68,7 +72,11 @@ fn turnabout_killed_before_the_hand_off_leaves_all_mail_in_the_queue() {
         fetch.wait(SOON);
         site.settle();
         let balance = ledger.check(&site, &format!("{victim:?} killed at {line}"));
-        assert_eq!((balance.waiting, balance.delivered), (MESSAGES, 0), "{victim:?} killed at {line}");
+        assert_eq!(
+            (balance.waiting, balance.delivered),
+            (MESSAGES, 0),
+            "{victim:?} killed at {line}"
+        );
     }
     site.fetch_all();
     assert_eq!(ledger.check_delivered(&site).twice, 0);
@@ -89,7 +97,11 @@ fn fetch_killed_with_the_250_in_hand_leaves_all_mail_in_the_queue() {
     site.settle();
     let balance = ledger.check(&site, "fetch killed with the 250 in hand");
     assert_eq!((balance.waiting, balance.delivered), (MESSAGES, 0));
-    assert_eq!(site.connects(), 0, "Postfix has got a connection from a dead program");
+    assert_eq!(
+        site.connects(),
+        0,
+        "Postfix has got a connection from a dead program"
+    );
     site.fetch_all();
     assert_eq!(ledger.check_delivered(&site).twice, 0);
 }
@@ -98,7 +110,11 @@ fn fetch_killed_with_the_250_in_hand_leaves_all_mail_in_the_queue() {
 #[test]
 fn fetch_killed_before_postfix_has_looked_at_the_connection_changes_nothing() {
     let (site, mut ledger) = start();
-    let master = site.customer.read("/var/spool/postfix/pid/master.pid").trim().to_owned();
+    let master = site
+        .customer
+        .read("/var/spool/postfix/pid/master.pid")
+        .trim()
+        .to_owned();
     site.customer.run("kill", &["-STOP", &master]);
     let connection = site.scissors.next(None);
     let mut fetch = site.customer.start_fetch();
@@ -108,7 +124,9 @@ fn fetch_killed_before_postfix_has_looked_at_the_connection_changes_nothing() {
     assert_eq!(site.connects(), 0);
     fetch.kill();
     site.customer.run("kill", &["-CONT", &master]);
-    wait_for("delivery without fetch", SOON, || (spooled(&site.provider) == 0).then_some(()));
+    wait_for("delivery without fetch", SOON, || {
+        (spooled(&site.provider) == 0).then_some(())
+    });
     connection.over(SOON);
     site.settle();
     assert_eq!(ledger.check_delivered(&site).twice, 0);
@@ -148,7 +166,11 @@ fn serve_killed_at_any_moment_of_the_lending_loses_no_mail() {
         sleep(Duration::from_millis(500));
         site.settle_queues();
         ledger.doubt(connection.doubt());
-        delivered.push(ledger.check(&site, &format!("killed {milliseconds} ms after EHLO")).delivered);
+        delivered.push(
+            ledger
+                .check(&site, &format!("killed {milliseconds} ms after EHLO"))
+                .delivered,
+        );
         fetch.kill();
         site.serve_again();
     }
@@ -166,21 +188,41 @@ fn serve_stopped_in_the_transfer_does_not_disturb_the_delivery() {
     let fetch = site.customer.start_fetch();
     assert!(connection.reached(SOON), "{}", fetch.log());
     site.serve.signal(Signal::SIGTERM);
-    assert_eq!(site.serve.wait(SOON).code(), Some(0), "{}", site.serve.log());
+    assert_eq!(
+        site.serve.wait(SOON).code(),
+        Some(0),
+        "{}",
+        site.serve.log()
+    );
     connection.go_on();
     undisturbed(&site, ledger);
 }
 
 /// To the last message, each one once, all over the one connection.
 fn undisturbed(site: &Site, mut ledger: Ledger) {
-    wait_for("delivery to the last message", SOON, || (spooled(&site.provider) == 0).then_some(()));
+    wait_for("delivery to the last message", SOON, || {
+        (spooled(&site.provider) == 0).then_some(())
+    });
     site.settle_queues();
     let balance = ledger.check_delivered(site);
     assert_eq!(balance.twice, 0);
     assert_eq!(site.connects(), 1, "{}", site.customer.mail_log());
     let log = site.provider.mail_log();
-    let sent = log.lines().filter(|line| line.contains("status=sent")).count();
-    let uses = log.lines().filter_map(|line| line.split("conn_use=").nth(1)?.split(',').next()?.parse().ok()).max();
+    let sent = log
+        .lines()
+        .filter(|line| line.contains("status=sent"))
+        .count();
+    let uses = log
+        .lines()
+        .filter_map(|line| {
+            line.split("conn_use=")
+                .nth(1)?
+                .split(',')
+                .next()?
+                .parse()
+                .ok()
+        })
+        .max();
     // The first message finds a connection that has been opened by somebody else: that counts as its first use.
     assert_eq!((sent, uses), (MESSAGES, Some(MESSAGES + 1)), "{log}");
 }

@@ -70,7 +70,11 @@ fn each_place(disturb: fn(&mut Site)) -> End {
     let mut end = Undisturbed;
     for line in PLACES {
         ledger.refill(&site, LEAST, REFILL);
-        let plan = Plan { line: line.to_owned(), part: Part::Nothing, how: How::Hold };
+        let plan = Plan {
+            line: line.to_owned(),
+            part: Part::Nothing,
+            how: How::Hold,
+        };
         let connection = site.scissors.next(Some(plan));
         let mut fetch = site.customer.start_fetch();
         assert!(connection.reached(SOON), "no {line}\n{}", fetch.log());
@@ -82,7 +86,10 @@ fn each_place(disturb: fn(&mut Site)) -> End {
         ledger.doubt(connection.doubt());
         let balance = ledger.check(&site, line);
         let last = connection.names().pop();
-        println!("{line}: {balance:?}, {} in doubt, last line {last:?}", ledger.doubts());
+        println!(
+            "{line}: {balance:?}, {} in doubt, last line {last:?}",
+            ledger.doubts()
+        );
         if (balance.waiting, balance.twice, last.as_deref()) != (0, 0, Some("reply quit")) {
             end = Interrupted;
         }
