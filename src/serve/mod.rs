@@ -15,7 +15,7 @@ mod turned;
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
 use crate::handoff::provider::ProviderHandoff;
-use crate::smtp::COMMAND_LIMIT;
+use crate::smtp::{COMMAND_LIMIT, Reply};
 use crate::wire::Wire;
 use state::{Files, State};
 use std::io;
@@ -179,20 +179,29 @@ fn admit(sessions: &mut JoinSet<()>, state: &Arc<State>, stream: TcpStream) {
     let address = wire.peer().ip();
     if !files.admits(address) {
         tracing::info!(peer = %wire.peer(), "554: not in serve.sources");
-        let reply = session::not_for_you(&files);
-        sessions.spawn(async move { session::turn_away(wire, &reply).await });
+        turn_away(sessions, state, wire, session::not_for_you(&files));
         return;
     }
     let Some(admitted) = state.admit(address) else {
         tracing::warn!(peer = %wire.peer(), "421: too many connections (see serve.limits)");
-        let reply = session::busy(&files);
-        sessions.spawn(async move { session::turn_away(wire, &reply).await });
+        turn_away(sessions, state, wire, session::busy(&files));
         return;
     };
     let state = Arc::clone(state);
     sessions.spawn(async move {
         session::serve(state, wire).await;
         drop(admitted);
+    });
+}
+
+/// Tells a connection that it is not served, if not too many are being told so.
+fn turn_away(sessions: &mut JoinSet<()>, state: &Arc<State>, wire: Wire, reply: Reply) {
+    let Some(room) = state.may_turn_away() else {
+        return;
+    };
+    sessions.spawn(async move {
+        session::turn_away(wire, &reply).await;
+        drop(room);
     });
 }
 

@@ -140,10 +140,10 @@ impl<'a> Session<'a> {
             next = match next {
                 Err(end) => return (self.closing, Outcome::Over(end.to_owned())),
                 Ok(Action::Say(reply)) => self.say_and_listen(&reply).await,
-                Ok(Action::SayAfter(delay, reply)) => {
-                    sleep(delay).await;
-                    self.say_and_listen(&reply).await
-                }
+                Ok(Action::SayAfter(delay, reply)) => tokio::select! {
+                    () = sleep(delay) => self.say_and_listen(&reply).await,
+                    () = self.state.stopped() => Ok(Action::Close(self.machine.shutting_down())),
+                },
                 Ok(Action::Close(reply)) => return self.close(&reply).await,
                 Ok(Action::Verify(evidence)) => Ok(self.verify(evidence).await),
                 Ok(Action::Access { user }) => Ok(self.access(&user)),

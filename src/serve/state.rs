@@ -5,11 +5,16 @@ use crate::accounts::{Accounts, StandInKey};
 use crate::config;
 use crate::handoff::provider::ProviderHandoff;
 use crate::sasl::Mechanism;
+use crate::smtp::next_hop::NextHop;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// How many connections hear at one time that they are not served; more are closed without a word, so that a flood
+/// of them takes no descriptors from those that are.
+const TURNED_AWAY: usize = 100;
 
 /// One value for the whole process; sessions hold it through an `Arc`.
 #[derive(Debug)]
@@ -21,6 +26,7 @@ pub(super) struct State {
     pub(super) handoff: ProviderHandoff,
     served: Mutex<Served>,
     connected: Mutex<Connected>,
+    turned_away: Arc<Semaphore>,
     /// Turns true once, at SIGTERM.
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -55,6 +61,8 @@ impl Files {
 #[derive(Debug, Default)]
 struct Served {
     now: HashSet<String>,
+    /// The next hops for which a connection is with the mail server.
+    next_hops: HashSet<NextHop>,
     last: HashMap<String, Instant>,
 }
 
@@ -78,7 +86,7 @@ impl NotNow {
     /// For the log.
     pub(super) fn reason(self) -> &'static str {
         match self {
-            Self::Busy => "another session of this customer is open",
+            Self::Busy => "another session of this customer, or on its next hop, is open",
             Self::TooSoon => "served less than serve.retry_interval ago",
         }
     }
@@ -97,6 +105,7 @@ impl State {
             handoff,
             served: Mutex::default(),
             connected: Mutex::default(),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
             stopping,
         }
     }
@@ -140,7 +149,13 @@ impl State {
         Ok(Reserved {
             state: Arc::clone(self),
             user: user.to_owned(),
+            next_hops: Vec::new(),
         })
+    }
+
+    /// Room to tell one more connection that it is not served.
+    pub(super) fn may_turn_away(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turned_away).try_acquire_owned().ok()
     }
 
     /// Admits a connection from `address`, unless there are too many (421).
@@ -167,9 +182,22 @@ impl State {
 pub(super) struct Reserved {
     state: Arc<State>,
     user: String,
+    next_hops: Vec<NextHop>,
 }
 
 impl Reserved {
+    /// Reserves the next hops as well: a reload may have given one of them to another customer, while the mail
+    /// server still has the former customer's connection under its name.
+    pub(super) fn hold(&mut self, next_hops: &[NextHop]) -> Result<(), NotNow> {
+        let mut served = lock(&self.state.served);
+        if next_hops.iter().any(|one| served.next_hops.contains(one)) {
+            return Err(NotNow::Busy);
+        }
+        served.next_hops.extend(next_hops.iter().cloned());
+        self.next_hops = next_hops.to_vec();
+        Ok(())
+    }
+
     /// From now on `serve.retry_interval` runs: the customer had its turn.
     pub(super) fn had_its_turn(&self) {
         lock(&self.state.served)
@@ -180,7 +208,11 @@ impl Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        lock(&self.state.served).now.remove(&self.user);
+        let mut served = lock(&self.state.served);
+        served.now.remove(&self.user);
+        for next_hop in &self.next_hops {
+            served.next_hops.remove(next_hop);
+        }
     }
 }
 

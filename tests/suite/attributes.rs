@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use turnabout::handoff::attributes::{AttributeError, LIST_LIMIT, Reader, VALUE_LIMIT, encode};
 
-fn read(bytes: &[u8]) -> Result<(usize, Option<Vec<(String, String)>>), AttributeError> {
+type Pairs = Vec<(String, String)>;
+
+fn read(bytes: &[u8]) -> Result<(usize, Option<Pairs>), AttributeError> {
     let (taken, list) = Reader::new().feed(bytes)?;
     let pairs = list.map(|list| {
         list.iter()

@@ -100,14 +100,18 @@ fn each_postfix_gets_the_words_it_uses_itself() {
         ..Offer::default()
     };
     let old = labels(Form::Plain, &offer);
-    assert_eq!(old.destinations, ["odmr\n[127.77.0.1]:2525\n"]);
+    // 3.7.11 asks with the first, 3.10.13 with the third, or with the fourth for SMTPUTF8.
+    let forms = ["", "0\n", "0\n0\n", "0\n1\n"];
+    assert_eq!(
+        old.destinations,
+        forms.map(|form| format!("odmr\n[127.77.0.1]:2525\n{form}"))
+    );
     assert_eq!(
         old.destination_properties,
-        [
-            "destination=[127.77.0.1]:2525\nhost_name=customer.example.org[203.0.113.9]\nhost_addr=127.77.0.1\ndestination_features=4096\n\n"
-        ]
+        ["destination=[127.77.0.1]:2525\nhost_name=customer.example.org[203.0.113.9]\nhost_addr=127.77.0.1\ndestination_features=4096\n\n";
+            4]
     );
-    assert_eq!(old.endpoint, "odmr\n203.0.113.9\n1366\n0\n");
+    assert_eq!(old.endpoint, "odmr\n127.77.0.1\n2525\n0\n");
     assert_eq!(
         old.endpoint_properties,
         "tls_level=0\nreuse_count=0\nendpoint_features=13\nexpire_time=1800000000\n\n"
@@ -118,22 +122,20 @@ fn each_postfix_gets_the_words_it_uses_itself() {
         "{middle:?}"
     );
     assert_eq!(middle.destinations, old.destinations);
-    let new = labels(Form::Needs, &offer);
-    assert_eq!(new.destinations, ["odmr\n[127.77.0.1]:2525\n0\n0\n0\n"]);
-    let utf8 = labels(
-        Form::Needs,
-        &Offer {
-            smtputf8: true,
-            ..offer
-        },
-    );
-    assert_eq!(
-        utf8.destinations,
-        [
-            "odmr\n[127.77.0.1]:2525\n0\n0\n0\n",
-            "odmr\n[127.77.0.1]:2525\n0\n0\n1\n"
-        ]
-    );
+    // Whether or not the customer offers SMTPUTF8: Postfix judges the message, and the others go on.
+    for smtputf8 in [false, true] {
+        let offer = Offer {
+            smtputf8,
+            ..offer.clone()
+        };
+        assert_eq!(
+            labels(Form::Needs, &offer).destinations,
+            [
+                "odmr\n[127.77.0.1]:2525\n0\n0\n0\n",
+                "odmr\n[127.77.0.1]:2525\n0\n0\n1\n"
+            ]
+        );
+    }
 }
 
 /// Two customers behind one address must have nothing in common by which Postfix could mix them up.

@@ -123,6 +123,7 @@ async fn session(
     (ended, customer.end())
 }
 
+/// Rules: R27
 #[test]
 fn one_message_is_delivered_and_the_session_ends_with_quit() {
     in_a_machine(
@@ -206,6 +207,7 @@ fn a_put_off_message_does_not_starve_the_others() {
     );
 }
 
+/// Rules: R29
 #[test]
 fn a_customer_who_dies_leaves_the_rest_queued() {
     in_a_machine(
@@ -241,6 +243,7 @@ fn a_customer_who_dies_leaves_the_rest_queued() {
     );
 }
 
+/// Rules: C10
 #[test]
 fn only_recipients_in_granted_domains_travel() {
     in_a_machine(

@@ -110,6 +110,7 @@ async fn session(domains: &str, next_hop: &str, manners: Manners) -> (Ended, See
     (ended, customer.end(), took)
 }
 
+/// Rules: R27
 #[test]
 fn one_message_is_delivered_and_the_session_ends_with_quit() {
     in_a_machine(
@@ -157,6 +158,7 @@ fn fifty_messages_go_over_one_connection() {
     );
 }
 
+/// Rules: R4
 #[test]
 fn put_off_messages_are_tried_once_and_the_others_get_through() {
     in_a_machine(
@@ -187,6 +189,7 @@ fn put_off_messages_are_tried_once_and_the_others_get_through() {
     );
 }
 
+/// Rules: R29
 #[test]
 fn a_customer_who_dies_leaves_the_rest_queued() {
     in_a_machine(
@@ -253,6 +256,7 @@ fn mail_that_comes_in_during_the_session_goes_out_too() {
     );
 }
 
+/// Rules: C10
 #[test]
 fn only_recipients_in_granted_domains_travel() {
     in_a_machine(
@@ -286,6 +290,7 @@ fn only_recipients_in_granted_domains_travel() {
     );
 }
 
+/// Rules: C10
 #[test]
 fn two_customers_behind_one_address_get_their_own_mail() {
     in_a_machine(

@@ -18,7 +18,7 @@ use super::{Mta, turnabout, wait_for};
 #[derive(Debug)]
 pub struct Host {
     pub mta: Mta,
-    /// The last number of its addresses 10.99.0.N and fd00:99::N.
+    /// The last number of its addresses `10.99.0.N` and `fd00:99::N`.
     pub number: u8,
     dir: PathBuf,
     /// The host's first process, as numbered out here.
@@ -344,13 +344,6 @@ impl Running {
     /// Waits for its end.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         wait_for("end of the program", limit, || self.ended())
-    }
-
-    /// Waits for a line that has these words.
-    pub fn wait_log(&self, words: &str, limit: Duration) {
-        wait_for(&format!("{words:?} in the log"), limit, || {
-            self.log().contains(words).then_some(())
-        });
     }
 
     /// The program itself, not the nsenter before it, as numbered out here.
