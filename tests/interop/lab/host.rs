@@ -100,6 +100,8 @@ impl Host {
             .args([
                 "--target",
                 &self.pid.to_string(),
+                "--root",
+                "--wd",
                 "--mount",
                 "--pid",
                 "--net",
