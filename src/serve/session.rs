@@ -16,7 +16,10 @@ use crate::smtp::{DomainList, Reply};
 use crate::wire::{Wire, WireError};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+/// The pause between two questions to the queue on one connection.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
 
 /// The phrase for a connection that broke or was dropped.
 const LOST: &str = "lost before the turn";
@@ -64,6 +67,8 @@ struct Session<'a> {
     visitor: Arc<Visitor>,
     /// The login, and after it the turn, must have come by then: NOOP keeps nobody here (rule C12).
     turn_by: Instant,
+    /// Before this time the queue is not asked again.
+    ask_after: Instant,
     /// What a failed login has to wait for, beyond what this connection alone deserves (rule C11).
     penalty: Duration,
     /// Made ready before the 250, used behind it.
@@ -107,6 +112,7 @@ impl<'a> Session<'a> {
             machine,
             visitor,
             turn_by,
+            ask_after: Instant::now(),
             penalty: Duration::ZERO,
             turn: None,
         }
@@ -140,10 +146,16 @@ impl<'a> Session<'a> {
 
     /// Is there mail, and is the mail server ready? Told to stop meanwhile, nobody waits for that.
     async fn ask(&mut self, request: &Request) -> Next {
+        let ask = async {
+            // Over and over again on one connection is made slow, not refused: nobody has to wait the first time.
+            sleep_until(self.ask_after).await;
+            asking::ask(self.state, self.files, self.closing.id(), request).await
+        };
         let asked = tokio::select! {
-            asked = asking::ask(self.state, self.files, self.closing.id(), request) => asked,
+            asked = ask => asked,
             () = self.state.stopped() => return Ok(Action::Close(self.machine.shutting_down())),
         };
+        self.ask_after = Instant::now() + ASK_PAUSE;
         self.turn = asked.turn;
         let pending = self.wire.pending().map_err(|_| LOST)?;
         Ok(self.machine.answered(asked.answer, pending))
