@@ -20,6 +20,7 @@ mod delivery;
 mod handoff;
 mod lab;
 mod loss;
+mod newer;
 mod others;
 mod queue;
 mod trust;
