@@ -284,6 +284,7 @@ impl Lent {
                     Ok(client) if started.elapsed() < RETURN_TIME => {
                         tracing::debug!(session = %self.reversed.session, "{error}, connected again");
                         self.client = client;
+                        tokio::time::sleep(pause).await;
                     }
                     _ => {
                         tracing::warn!(session = %self.reversed.session, "{error}");

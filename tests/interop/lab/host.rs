@@ -373,6 +373,14 @@ impl Running {
     /// SIGKILL, and the end waited for.
     pub fn kill(&mut self) {
         self.signal(Signal::SIGKILL);
+        // If the program was stopped, nsenter has stopped itself and would not notice.
+        if self.ended().is_none() {
+            kill(
+                Pid::from_raw(self.child.id().try_into().unwrap()),
+                Signal::SIGCONT,
+            )
+            .unwrap();
+        }
         self.wait(Duration::from_secs(10));
     }
 }
