@@ -17,6 +17,7 @@
 
 mod customers;
 mod delivery;
+mod demo;
 mod handoff;
 mod lab;
 mod loss;

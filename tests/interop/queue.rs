@@ -31,11 +31,13 @@ fn mail_waits_untouched(mta: Mta) {
     assert!(!log.contains("bounced") && !log.contains(" ** "), "{log}");
 }
 
+/// Rules: R3
 #[test]
 fn mail_waits_in_postfix_until_its_customer_asks() {
     mail_waits_untouched(Mta::Postfix);
 }
 
+/// Rules: R3
 #[test]
 fn mail_waits_in_exim_until_its_customer_asks() {
     mail_waits_untouched(Mta::Exim);
@@ -98,11 +100,13 @@ fn a_refused_message_comes_back(provider_mta: Mta, customer_mta: Mta) {
     });
 }
 
+/// Rules: R4
 #[test]
 fn a_recipient_that_the_customer_refuses_is_reported_to_the_sender_by_postfix() {
     a_refused_message_comes_back(Mta::Postfix, Mta::Postfix);
 }
 
+/// Rules: R4
 #[test]
 fn a_recipient_that_the_customer_refuses_is_reported_to_the_sender_by_exim() {
     a_refused_message_comes_back(Mta::Exim, Mta::Exim);

@@ -31,7 +31,8 @@ fn piece(title: &str) -> &str {
 }
 
 fn start() {
-    let root = std::env::var("TURNABOUT_EXIM_ROOT").unwrap_or_default();
+    let root = std::env::var("TURNABOUT_EXIM_ROOT")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/lab/exim").to_owned());
     shell(&format!(
         "test -z '{root}' || {{ cp -a '{root}/usr/sbin/exim4' /usr/sbin/exim4; chmod 4755 /usr/sbin/exim4; cp '{root}/usr/sbin/exim_fixdb' /usr/sbin; }}
          rm -f /usr/sbin/exim; ln -s exim4 /usr/sbin/exim

@@ -7,8 +7,10 @@ mod host;
 mod mail;
 mod script;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use nix::sys::statvfs::statvfs;
 
 pub use host::{Host, Running};
 pub use mail::{Mail, body_of_lines, lines_of};
@@ -33,16 +35,23 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// An empty lab. Mail servers write every message to disk several times and wait for it; in memory they need not.
+    /// An empty lab. Mail servers write every message to disk several times and wait for it; in memory, if there is
+    /// enough of it, they need not.
     pub fn new() -> Self {
-        let memory = PathBuf::from("/dev/shm");
+        let memory = Path::new("/dev/shm");
+        let roomy = statvfs(memory)
+            .is_ok_and(|room| room.blocks_available() * room.fragment_size() > 2 << 30);
         let mut builder = tempfile::Builder::new();
         builder.prefix("turnabout-lab-");
-        let dir = builder
-            .tempdir_in(&memory)
-            .or_else(|_| builder.tempdir())
-            .unwrap();
-        Self { dir, switch: None }
+        let dir = if roomy {
+            builder.tempdir_in(memory)
+        } else {
+            builder.tempdir()
+        };
+        Self {
+            dir: dir.unwrap(),
+            switch: None,
+        }
     }
 
     /// provider.test, 10.99.0.1; to be started first.
