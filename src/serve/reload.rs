@@ -28,6 +28,7 @@ fn read(config_file: &Path, state: &State) -> Result<Files, String> {
     }
     let accounts =
         Accounts::load(&serve.accounts, &state.key).map_err(|error| error.to_string())?;
+    super::fits(&serve, &accounts).map_err(|error| error.to_string())?;
     Ok(Files {
         serve,
         accounts: Arc::new(accounts),

@@ -1,6 +1,7 @@
 //! What all sessions of the provider share: accounts, the customers that are being served, and
 //! the word to stop.
 
+use super::failures::Failures;
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
 use crate::handoff::provider::ProviderHandoff;
@@ -16,6 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 /// of them takes no descriptors from those that are.
 const TURNED_AWAY: usize = 100;
 
+/// How many customers' queue questions run at one time; the others wait within `queue_time`.
+const QUEUE_ASKS: usize = 8;
+
 /// One value for the whole process; sessions hold it through an `Arc`.
 #[derive(Debug)]
 pub(super) struct State {
@@ -26,7 +30,10 @@ pub(super) struct State {
     pub(super) handoff: ProviderHandoff,
     served: Mutex<Served>,
     connected: Mutex<Connected>,
+    failures: Mutex<Failures>,
     turned_away: Arc<Semaphore>,
+    /// To ask the queue costs a process and a pass through it: a few at a time, however many customers there are.
+    pub(super) queue_asks: Semaphore,
     /// Turns true once, at SIGTERM.
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -105,7 +112,9 @@ impl State {
             handoff,
             served: Mutex::default(),
             connected: Mutex::default(),
+            failures: Mutex::default(),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
+            queue_asks: Semaphore::new(QUEUE_ASKS),
             stopping,
         }
     }
@@ -126,6 +135,11 @@ impl State {
         let mut stopping = self.stopping.clone();
         // An error means that whoever could say "stop" is gone, which is the same.
         drop(stopping.wait_for(|stop| *stop).await);
+    }
+
+    /// Remembers a failed login; the answer to it has to wait for this long (rule C11).
+    pub(super) fn login_failed(&self, peer: IpAddr, user: Option<&str>) -> Duration {
+        lock(&self.failures).note(peer, user, Instant::now())
     }
 
     /// Reserves the customer for one session; dropping the value frees it.

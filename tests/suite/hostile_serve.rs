@@ -1,6 +1,6 @@
 //! Floods of connections that are not served.
 
-use crate::driver::{Serve, Setup};
+use crate::driver::{ALICE, BOB_HOP, Serve, Setup, accounts, install};
 use std::io::Read;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -27,4 +27,20 @@ fn a_flood_that_is_turned_away_holds_few_descriptors() {
         })
         .count();
     assert!((1..400).contains(&heard), "{heard} were answered");
+}
+
+/// Rules: C10
+#[test]
+fn exim_does_not_start_with_next_hops_that_it_takes_for_one() {
+    let mut serve = Serve::spawn_with(
+        Setup {
+            keys: "handoff = \"exim-continue\"".to_owned(),
+            accounts: accounts(ALICE.1).replace(BOB_HOP, "[127.77.0.1]:2526"),
+            ..Setup::default()
+        },
+        |directory| install("exim", directory),
+    );
+    let (status, log) = serve.process.ended();
+    assert_eq!(status.code(), Some(78), "{log}");
+    assert!(log.contains("by its address alone"), "{log}");
 }

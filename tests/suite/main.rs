@@ -32,6 +32,7 @@ mod handoff_provider_lend;
 mod handoff_provider_rounds;
 mod hostile_labels;
 mod hostile_reload;
+mod hostile_secret;
 mod hostile_serve;
 mod layers;
 mod man;
