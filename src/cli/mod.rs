@@ -6,7 +6,7 @@ pub mod passwd;
 mod serve;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -74,7 +74,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Command::Serve(arguments) => arguments.run(&cli.config),
         Command::Fetch(arguments) => arguments.run(&cli.config),
-        Command::Passwd(arguments) => passwd(&arguments),
+        Command::Passwd(arguments) => passwd(&arguments, &cli.config),
     }
     .into()
 }
@@ -86,8 +86,18 @@ fn failed(error: &impl std::fmt::Display, exit: Exit) -> Exit {
 }
 
 /// Changes an account and says what was done.
-fn passwd(arguments: &passwd::Args) -> Exit {
-    match passwd::run(arguments) {
+fn passwd(arguments: &passwd::Args, config: &Path) -> Exit {
+    let accounts = match &arguments.accounts {
+        Some(accounts) => Ok(accounts.clone()),
+        // The first account may be made before the first configuration.
+        None if !config.exists() => Ok(PathBuf::from(config::DEFAULT_ACCOUNTS)),
+        None => config::load(config).and_then(|file| Ok(file.service(config)?.accounts)),
+    };
+    let changed = match accounts {
+        Ok(accounts) => passwd::run(arguments, &accounts).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match changed {
         Ok(done) => {
             tracing::info!("{done}");
             Exit::Done

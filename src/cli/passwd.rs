@@ -12,7 +12,7 @@ use crate::smtp::Domain;
 use crate::smtp::next_hop::NextHop;
 use std::fmt;
 use std::io::{self, IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use target::Target;
 use zeroize::Zeroizing;
 
@@ -21,13 +21,9 @@ use zeroize::Zeroizing;
 /// The password is asked for twice on a terminal, and read as one line from standard input otherwise.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The accounts file
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/etc/turnabout/accounts.toml"
-    )]
-    pub accounts: PathBuf,
+    /// The accounts file [default: the one that the configuration file names]
+    #[arg(long, value_name = "FILE")]
+    pub accounts: Option<PathBuf>,
     /// The customer's user name
     pub user: String,
     /// How to store the password: SCRAM-SHA-256, SCRAM-SHA-1, ARGON2ID, SHA512-CRYPT, YESCRYPT, or PLAIN, which
@@ -122,8 +118,8 @@ pub enum PasswdError {
 ///
 /// # Errors
 /// [`PasswdError`]; the accounts file is unchanged then.
-pub fn run(args: &Args) -> Result<Done, PasswdError> {
-    run_with(args, ask)
+pub fn run(args: &Args, accounts: &Path) -> Result<Done, PasswdError> {
+    run_with(args, accounts, ask)
 }
 
 /// Runs the command with another way to get the password; it is asked for once, before anything is locked.
@@ -132,6 +128,7 @@ pub fn run(args: &Args) -> Result<Done, PasswdError> {
 /// [`PasswdError`]; the accounts file is unchanged then.
 pub fn run_with(
     args: &Args,
+    accounts: &Path,
     ask: impl FnOnce() -> Result<Secret, PasswdError>,
 ) -> Result<Done, PasswdError> {
     let user = prepare("user name", &args.user).map_err(|cause| PasswdError::Unusable {
@@ -139,9 +136,9 @@ pub fn run_with(
         cause,
     })?;
     let user = user.expose();
-    let target = Target::new(&args.accounts)?;
+    let target = Target::new(accounts)?;
     // A first look before the question, so that nobody types a password in vain.
-    edit::edit(&target.read()?, args, user, None)?;
+    edit::edit(&target.read()?, args, accounts, user, None)?;
     let password = if args.delete { None } else { Some(ask()?) };
     let password = password
         .map(|password| prepare("password", password.expose()))
@@ -151,7 +148,7 @@ pub fn run_with(
             cause,
         })?;
     let lock = target.lock()?;
-    let (text, done) = edit::edit(&target.read()?, args, user, password.as_ref())?;
+    let (text, done) = edit::edit(&target.read()?, args, accounts, user, password.as_ref())?;
     target.replace(&lock, &text)?;
     Ok(done)
 }

@@ -29,6 +29,15 @@ impl ConfigError {
     }
 }
 
+/// A system error in words alone: its number helps nobody who reads the sentence.
+pub(super) fn words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ConfigError {

@@ -150,8 +150,8 @@ keys! {
         listed here and nothing depends on the system. ODMR has port 366 (RFC 2645 section 4); port 0 \
         takes any free port and logs it."
     SERVE_HOSTNAME = Serve."hostname" Text Unset("the fully qualified name of this machine");
-        "The name this provider greets with and says EHLO with. It must be fully qualified; a machine that \
-        only knows a short name for itself needs this key."
+        "The name this provider greets with and says EHLO with. It must be fully qualified. Without this key the \
+        machine's own name is taken, with the domain that /etc/hosts gives it; no name server is asked."
     SERVE_ACCOUNTS = Serve."accounts" Path Value(r#""/etc/turnabout/accounts.toml""#);
         "The accounts file: who may fetch which domains. It is made and changed with turnabout passwd, and \
         refused if other users can read it."
@@ -182,8 +182,8 @@ keys! {
         "How long to wait for the next command, and for a reply to be taken. RFC 5321 section 4.5.3.2.7 \
         recommends at least five minutes; less is allowed here because nothing but a login happens before the turn."
     LIMIT_LOGIN = Limits."login_time" Duration Value(r#""5m""#);
-        "The whole time from the connection to a successful AUTH, so that a peer that sends one octet every \
-        few minutes does not stay for ever."
+        "The whole time from the connection to a successful AUTH, and again from there to the turn, so that a \
+        peer that sends one octet every few minutes does not stay for ever."
     LIMIT_GREETING = Limits."greeting_time" Duration Value(r#""5m""#);
         "How long to wait after the turn for the customer's mail server to greet with 220 and to answer EHLO \
         (RFC 5321 section 4.5.3.2.1 recommends five minutes)."

@@ -32,6 +32,9 @@ use tree::{Origin, Value};
 /// Where the file is unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/turnabout/turnabout.toml";
 
+/// Where the accounts file is, unless the configuration says otherwise.
+pub const DEFAULT_ACCOUNTS: &str = "/etc/turnabout/accounts.toml";
+
 /// A whole `turnabout.toml`, checked.
 #[derive(Debug, Clone)]
 pub struct Config {

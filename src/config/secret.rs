@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, words as said};
 use crate::sasl::Secret;
 
 /// More than any password; a wrong file is noticed instead of read to the end.
@@ -75,7 +75,7 @@ impl SecretSource {
     fn in_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
         let unreadable = |error: io::Error| {
             self.error(
-                &error.to_string(),
+                &said(&error),
                 "the user that runs turnabout must be able to read it",
             )
         };
@@ -90,7 +90,7 @@ impl SecretSource {
 
     fn printed_by(&self, words: &[String]) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
         let advice = "password_command is a program and its arguments; it prints the password and ends with 0";
-        let failed = |error: io::Error| self.error(&error.to_string(), advice);
+        let failed = |error: io::Error| self.error(&said(&error), advice);
         let Some((program, arguments)) = words.split_first() else {
             return Err(self.error("the command is empty", advice));
         };
@@ -141,7 +141,7 @@ impl SecretSource {
         let count = source
             .take(LONGEST.saturating_add(1))
             .read_to_end(&mut text)
-            .map_err(|error| self.error(&error.to_string(), "it must be readable"))?;
+            .map_err(|error| self.error(&said(&error), "it must be readable"))?;
         if u64::try_from(count).unwrap_or(u64::MAX) > LONGEST {
             return Err(self.error(
                 "it has more than 4096 octets",

@@ -1,11 +1,11 @@
 //! The customer's process: fetch from one provider, from several, or from all.
 
 mod dial;
-mod follow;
 mod report;
 mod session;
 
 use crate::config;
+use crate::handoff::inherited;
 use std::io::{self, Write};
 use tokio::task::JoinSet;
 
@@ -27,6 +27,7 @@ pub struct Options {
 /// # Errors
 /// When the runtime cannot be started or standard output cannot be written.
 pub fn run(options: Options) -> io::Result<Vec<End>> {
+    inherited::note();
     // One connection needs no thread pool.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -4,7 +4,6 @@
 //! time and makes the report.
 
 use super::dial::dial;
-use super::follow::{Followed, until_closed};
 use super::report::{End, Report};
 use crate::config::Provider;
 use crate::handoff::HandoffError;
@@ -13,6 +12,7 @@ use crate::odmr::customer::{Customer, Outcome, Settings, Step, Wait};
 use crate::report;
 use crate::sasl::Secret;
 use crate::smtp::{Reply, ReplyReader};
+use crate::wire::follow::{Followed, until_closed};
 use crate::wire::{Wire, WireError};
 use std::net::IpAddr;
 use std::time::Duration;

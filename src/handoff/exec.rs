@@ -6,6 +6,7 @@
 //! Standard error stays ours: what a mail server says there must never reach the provider.
 
 use super::HandoffError;
+use super::inherited;
 use crate::wire::Released;
 use nix::unistd::{AccessFlags, User, access};
 use std::ffi::OsString;
@@ -126,6 +127,7 @@ impl Ready {
             .stdout(Stdio::from(copy(released)?));
         // A signal to us is not a signal to the delivery: the child gets its own group.
         command.process_group(0).kill_on_drop(false);
+        inherited::close();
         command.spawn()
     }
 }

@@ -3,11 +3,14 @@
 use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::program::Program;
 use super::{QueueError, Snapshot, Waiting, addressed_to};
-use crate::smtp::domain::{Domain, DomainList};
+use crate::smtp::domain::DomainList;
+
+/// How many message ids one command line carries.
+const AT_ONCE: usize = 200;
 
 /// The queue of one Exim.
 #[derive(Debug, Clone)]
@@ -68,20 +71,92 @@ impl Queue {
         Ok(snapshot)
     }
 
-    /// Has Exim try the mail of this domain now, past all retry times, and waits for the end of the run.
+    /// Has Exim try these messages now, one after the other and past all retry times, and waits for the end.
     ///
     /// With nobody listening on the next hop each message fails at once and is noted as waiting for that host,
-    /// which is what `exim -MC` goes by afterwards. Frozen messages stay frozen.
+    /// which is what `exim -MC` goes by afterwards: the message that was noted last goes first.
     ///
     /// # Errors
     /// Exim cannot be run, or not within `limit`.
-    pub async fn prime(&self, domain: &Domain, limit: Duration) -> Result<(), QueueError> {
-        // -R f: past retry times, r: a regular expression, so that example.org is not found in example.org.example.com.
-        let pattern = format!("@{}$", domain.as_str().replace('.', "\\."));
-        self.program(["-Rrf".into(), pattern.into()], "note the waiting mail")
-            .output(limit)
-            .await
-            .map(drop)
+    pub async fn prime(&self, messages: &[&str], limit: Duration) -> Result<(), QueueError> {
+        let until = Instant::now() + limit;
+        for some in messages.chunks(AT_ONCE) {
+            let ids = some
+                .iter()
+                .filter(|id| is_message_id(id))
+                .map(OsString::from);
+            let program = self.program(
+                std::iter::once("-M".into()).chain(ids),
+                "note the waiting mail",
+            );
+            if program.arguments.len() > 1 {
+                program
+                    .output(until.saturating_duration_since(Instant::now()))
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has Exim forget which messages wait for this host, so that they can be noted in another order.
+    ///
+    /// # Errors
+    /// `exim_fixdb`, which comes with Exim and is looked for beside it, cannot be run.
+    pub async fn forget(
+        &self,
+        spool: &str,
+        transport: &str,
+        host: &str,
+        limit: Duration,
+    ) -> Result<(), QueueError> {
+        let program = Program {
+            path: self.command.with_file_name("exim_fixdb"),
+            arguments: vec![spool.into(), format!("wait-{transport}").into()],
+            environment: Vec::new(),
+            what: "forget what is noted as waiting",
+            input: format!("{host}\nd\n").into_bytes(),
+        };
+        program.output(limit).await.map(drop)
+    }
+
+    /// Where Exim keeps its queue.
+    ///
+    /// # Errors
+    /// Exim cannot be run, or says something else.
+    pub async fn spool_directory(&self, limit: Duration) -> Result<String, QueueError> {
+        let program = self.program(
+            ["-bP".into(), "spool_directory".into()],
+            "ask where the queue is",
+        );
+        let output = program.output(limit).await?;
+        match output.trim().strip_prefix("spool_directory = ") {
+            Some(directory) => Ok(directory.to_owned()),
+            None => {
+                let cause = "no line `spool_directory = '".to_owned();
+                Err(QueueError::Strange {
+                    what: program.what,
+                    program: program.path,
+                    cause,
+                })
+            }
+        }
+    }
+
+    /// Whether the receiving server has put this message off (4yz) before: its message log says so.
+    ///
+    /// # Errors
+    /// Exim cannot be run, or not within `limit`.
+    pub async fn was_put_off(&self, message: &str, limit: Duration) -> Result<bool, QueueError> {
+        if !is_message_id(message) {
+            return Ok(false);
+        }
+        let program = self.program(["-Mvl".into(), message.into()], "read a message's log");
+        match program.output(limit).await {
+            Ok(log) => Ok(log.contains("SMTP error from remote mail server")),
+            // Delivered meanwhile, or message logs are switched off.
+            Err(QueueError::Failed { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The version, as `exim -bV` prints it: "4.96".
@@ -165,6 +240,7 @@ impl Queue {
             arguments: arguments.into_iter().collect(),
             environment: Vec::new(),
             what,
+            input: Vec::new(),
         }
     }
 }

@@ -200,6 +200,7 @@ impl Queue {
                 .map(|path| ("MAIL_CONFIG", path.clone().into()))
                 .collect(),
             what,
+            input: Vec::new(),
         }
     }
 }

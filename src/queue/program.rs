@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::{QueueError, cut};
@@ -29,6 +29,8 @@ pub(crate) struct Program {
     pub(crate) environment: Vec<(&'static str, OsString)>,
     /// The question in words, for an error.
     pub(crate) what: &'static str,
+    /// What it reads on standard input: a few lines at most, which a pipe holds.
+    pub(crate) input: Vec<u8>,
 }
 
 impl Program {
@@ -80,6 +82,10 @@ impl Program {
             program: self.path.clone(),
             cause,
         };
+        if let Some(mut input) = child.stdin.take() {
+            // One that does not read its input has its own reasons, and says them.
+            drop(input.write_all(&self.input).await);
+        }
         let errors = tokio::spawn(said(child.stderr.take()));
         if let Some(output) = child.stdout.take() {
             let mut output = BufReader::with_capacity(64 * 1024, output);
@@ -117,7 +123,11 @@ impl Program {
             .env("PATH", SEARCH_PATH)
             .envs(self.environment.iter().cloned())
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(if self.input.is_empty() {
+                Stdio::null()
+            } else {
+                Stdio::piped()
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);

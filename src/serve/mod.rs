@@ -81,8 +81,12 @@ pub fn run(options: Options) -> Result<(), ServeError> {
     privileges::drop_to(&user)?;
     let key = StandInKey::draw().map_err(|error| io::Error::other(error.to_string()))?;
     let accounts = Arc::new(Accounts::load(&options.serve.accounts, &key)?);
+    // Password hashes may take tens of megabytes each and all of a processor: a few at a time,
+    // the others wait.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(processors + 1)
         .build()?;
     let ended = runtime.block_on(serve(options, listeners, accounts, key));
     // What is still in a blocking call (a password hash) is not waited for.

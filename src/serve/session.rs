@@ -6,7 +6,9 @@ use super::state::{Files, State};
 use super::turned;
 use crate::accounts::{Outcome as Judged, Visitor};
 use crate::odmr::Turned;
-use crate::odmr::provider::{Access, Action, Identity, Provider, SessionSeed, Settings, Verdict};
+use crate::odmr::provider::{
+    Access, Action, Identity, Provider, Request, SessionSeed, Settings, Verdict,
+};
 use crate::report::{self, safe};
 use crate::sasl::server::{Evidence, ScramKeys};
 use crate::smtp::{DomainList, Reply};
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// How long a single write may take: a peer that does not read is not waited for (rule C12).
+/// How long the one reply to a connection that is not served may take.
 const WRITE_TIME: Duration = Duration::from_secs(60);
 
 /// The phrase for a connection that broke or was dropped.
@@ -85,8 +87,8 @@ struct Session<'a> {
     machine: Provider,
     /// What SCRAM asks for this peer; it knows why a login failed.
     visitor: Arc<Visitor>,
-    /// Everything before the login must be over by then (rule C12).
-    login_by: Instant,
+    /// The login, and after it the turn, must have come by then: NOOP keeps nobody here (rule C12).
+    turn_by: Instant,
     /// Made ready before the 250, used behind it.
     turn: Option<Turn>,
 }
@@ -119,7 +121,7 @@ impl<'a> Session<'a> {
             max_bad_commands: serve.limits.bad_commands,
             max_auth_failures: serve.limits.auth_failures,
         });
-        let login_by = Instant::now() + serve.limits.login_time;
+        let turn_by = Instant::now() + serve.limits.login_time;
         Self {
             state,
             files,
@@ -127,7 +129,7 @@ impl<'a> Session<'a> {
             closing,
             machine,
             visitor,
-            login_by,
+            turn_by,
             turn: None,
         }
     }
@@ -147,13 +149,7 @@ impl<'a> Session<'a> {
                 Ok(Action::Access { user }) => Ok(self.access(&user)),
                 Ok(Action::Ask(request)) => {
                     self.closing.domains(&request.domains);
-                    let asked =
-                        asking::ask(self.state, self.files, self.closing.id(), &request).await;
-                    self.turn = asked.turn;
-                    match self.wire.pending() {
-                        Ok(pending) => Ok(self.machine.answered(asked.answer, pending)),
-                        Err(_) => Err(LOST),
-                    }
+                    self.ask(&request).await
                 }
                 Ok(Action::Turn(reply, proof)) => return self.turn(&reply, proof).await,
             };
@@ -164,14 +160,22 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Is there mail, and is the mail server ready? Told to stop meanwhile, nobody waits for that.
+    async fn ask(&mut self, request: &Request) -> Next {
+        let asked = tokio::select! {
+            asked = asking::ask(self.state, self.files, self.closing.id(), request) => asked,
+            () = self.state.stopped() => return Ok(Action::Close(self.machine.shutting_down())),
+        };
+        self.turn = asked.turn;
+        let pending = self.wire.pending().map_err(|_| LOST)?;
+        Ok(self.machine.answered(asked.answer, pending))
+    }
+
     /// Writes the reply, then waits for the next line and lets the machine decide.
     async fn say_and_listen(&mut self, reply: &Reply) -> Next {
         self.say(reply).await?;
         self.wire.set_limit(self.machine.line_limit());
-        let mut by = Instant::now() + self.files.serve.limits.command_time;
-        if self.machine.user().is_none() {
-            by = by.min(self.login_by);
-        }
+        let by = (Instant::now() + self.files.serve.limits.command_time).min(self.turn_by);
         let line = tokio::select! {
             line = timeout_at(by, self.wire.line()) => line,
             () = self.state.stopped() => {
@@ -196,7 +200,9 @@ impl<'a> Session<'a> {
 
     async fn say(&mut self, reply: &Reply) -> Result<(), &'static str> {
         tracing::debug!(session = self.closing.id(), code = reply.code, "reply");
-        match timeout(WRITE_TIME, self.wire.send(&reply.to_bytes())).await {
+        // A peer that does not read is not waited for longer than one that does not write.
+        let by = Instant::now() + self.files.serve.limits.command_time;
+        match timeout_at(by, self.wire.send(&reply.to_bytes())).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(LOST),
             Err(_) => Err("the customer does not read"),
@@ -269,6 +275,7 @@ impl<'a> Session<'a> {
         let action = self.machine.verified(verdict);
         if let Some(mechanism) = self.machine.mechanism() {
             self.closing.mechanism(mechanism.name());
+            self.turn_by = Instant::now() + self.files.serve.limits.login_time;
         }
         action
     }

@@ -6,7 +6,7 @@ use crate::config;
 use crate::handoff::provider::ProviderHandoff;
 use crate::sasl::Mechanism;
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -145,6 +145,7 @@ impl State {
 
     /// Admits a connection from `address`, unless there are too many (421).
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
+        let address = source(address);
         let files = self.files();
         let limits = &files.serve.limits;
         let mut connected = lock(&self.connected);
@@ -203,7 +204,32 @@ impl Drop for Admitted {
     }
 }
 
+/// What counts as one address: an IPv4 address, or the /64 that one IPv6 host can choose from freely.
+fn source(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
 /// No value behind these locks is ever left half-changed, so a panic elsewhere spoils nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::source;
+    use std::net::IpAddr;
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_count_as_one_and_ipv4_addresses_each() {
+        let same = |one: &str, other: &str| {
+            let parse = |text: &str| text.parse::<IpAddr>().ok().map(source);
+            parse(one) == parse(other)
+        };
+        assert!(same("2001:db8:1:2::3", "2001:db8:1:2:ffff::4"));
+        assert!(!same("2001:db8:1:2::3", "2001:db8:1:3::3"));
+        assert!(!same("192.0.2.1", "192.0.2.2"));
+    }
 }

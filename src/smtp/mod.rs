@@ -19,7 +19,7 @@ pub use ehlo::Offer;
 pub use line::{Line, LineError, LineReader};
 pub use reply::{Enhanced, Reply, ReplyError, ReplyReader};
 pub use verb::Verb;
-pub(crate) use verb::is_http;
+pub(crate) use verb::{is_http_header, is_http_request};
 
 /// Longest command line with its CRLF, in octets (RFC 5321 4.5.3.1.4, rule B4).
 pub const COMMAND_LIMIT: usize = 512;

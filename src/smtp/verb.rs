@@ -78,10 +78,18 @@ impl fmt::Display for Verb {
 }
 
 /// Whether a first line speaks HTTP instead of SMTP.
-pub(crate) fn is_http(line: &[u8]) -> bool {
-    let word = line
-        .split(|octet| *octet == b' ')
-        .next()
-        .unwrap_or_default();
+pub(crate) fn is_http_request(line: &[u8]) -> bool {
+    let word = first_word(line);
     HTTP.iter().any(|verb| verb.as_bytes() == word)
+}
+
+/// Whether a line is a header, as in `Host: example.org`: the request line before it may have been too long to read.
+pub(crate) fn is_http_header(line: &[u8]) -> bool {
+    matches!(first_word(line), [_, .., b':'])
+}
+
+fn first_word(line: &[u8]) -> &[u8] {
+    line.split(|octet| *octet == b' ')
+        .next()
+        .unwrap_or_default()
 }

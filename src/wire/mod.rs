@@ -12,6 +12,7 @@
 //!
 //! TLS will stand between the socket and the lines here; callers see no difference.
 
+pub mod follow;
 mod released;
 
 pub use released::Released;

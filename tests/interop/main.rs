@@ -15,4 +15,11 @@
     unreachable_pub
 )]
 
+mod customers;
+mod delivery;
 mod handoff;
+mod lab;
+mod loss;
+mod others;
+mod queue;
+mod trust;

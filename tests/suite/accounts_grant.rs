@@ -31,7 +31,7 @@ fn each_domain_goes_by_its_next_hop_and_each_next_hop_is_named_once() {
     );
 }
 
-/// Rules: R18
+/// Rules: R18, C10
 #[test]
 fn a_next_hop_that_serves_more_than_was_asked_for_is_refused() {
     let error = grant("bob", "example.net").unwrap_err();

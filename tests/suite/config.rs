@@ -61,7 +61,7 @@ fn serve_refusal(more: &str) -> String {
     refusal(&format!("[serve]\nhostname = \"p.example.com\"\n{more}"))
 }
 
-/// Rules: R1, R31
+/// Rules: R1, R31, B14, B15
 #[test]
 fn the_defaults_are_those_of_the_table() {
     let serve = serve("");
@@ -80,7 +80,10 @@ fn the_defaults_are_those_of_the_table() {
     assert!(serve.sources.is_empty());
     assert_eq!(serve.retry_interval, Duration::ZERO);
     assert_eq!(serve.limits.auth_failures, 3);
-    assert_eq!(serve.limits.login_time, Duration::from_secs(300));
+    let five_minutes = Duration::from_secs(300);
+    assert_eq!(serve.limits.command_time, five_minutes);
+    assert_eq!(serve.limits.login_time, five_minutes);
+    assert_eq!(serve.limits.greeting_time, five_minutes);
     assert_eq!(serve.postfix.service, "odmr");
     assert_eq!(serve.exim.command, Path::new("/usr/sbin/exim4"));
 
@@ -89,6 +92,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(provider.port, 366);
     assert_eq!(provider.domains, None);
     assert_eq!(provider.mechanisms, strong);
+    assert_eq!(provider.timers.command, five_minutes);
     assert_eq!(provider.timers.atrn, Duration::from_secs(600));
     assert_eq!(
         provider.handoff,

@@ -62,6 +62,23 @@ fn every_rule_is_named_by_a_test_or_has_its_reason() {
     }
 }
 
+/// Rules: B22, B33
+#[test]
+fn the_codes_521_and_538_are_nowhere_sent() {
+    for file in files(&root().join("src")) {
+        let text = fs::read_to_string(&file).unwrap();
+        for line in text.lines() {
+            let code = line.split("//").next().unwrap_or_default();
+            for reply in ["Reply::enhanced(5", "Reply::plain(5"] {
+                for rest in code.split(reply).skip(1) {
+                    let sent = rest.get(..2).unwrap_or_default();
+                    assert!(!["21", "38"].contains(&sent), "{}: {line}", file.display());
+                }
+            }
+        }
+    }
+}
+
 struct Page {
     rules: BTreeSet<String>,
     /// Rules without a test, and why.

@@ -43,7 +43,7 @@ fn talk(world: &World, settings: Settings) -> (Step, Vec<String>) {
     }
 }
 
-/// Rules: R5, R11, R24, B68, B69, B36
+/// Rules: R5, R11, R24, R32, B68, B69, B36
 #[test]
 fn our_customer_and_our_provider_agree_with_every_mechanism() {
     for mechanism in Mechanism::ALL {
@@ -139,6 +139,25 @@ fn the_driver_is_told_what_it_waits_for() {
     assert_eq!(customer.waiting_for(), Wait::Atrn);
     customer.reply(Reply::plain(453, "no mail"));
     assert_eq!(customer.waiting_for(), Wait::Quit);
+}
+
+/// Rules: B61
+#[test]
+fn the_text_of_a_reply_decides_nothing() {
+    let answered = |code, text| {
+        let mut customer = Customer::new(settings(&[Mechanism::Plain]));
+        customer.reply(Reply::plain(220, "453 no mail"));
+        customer.reply(ehlo_reply());
+        customer.reply(Reply::plain(235, "535 credentials invalid"));
+        customer.prepared(true);
+        customer.reply(Reply::plain(code, text))
+    };
+    for text in ["ok", "You have no mail", "450 refused", ""] {
+        assert!(matches!(answered(250, text), Step::Turned(_)), "{text}");
+    }
+    for text in ["ok", "now reversing the connection", "250 ok", ""] {
+        assert!(matches!(answered(453, text), Step::Send(_)), "{text}");
+    }
 }
 
 /// Rules: C2, R24

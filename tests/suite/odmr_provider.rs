@@ -337,9 +337,9 @@ fn input() -> impl Strategy<Value = (Result<Line, LineError>, bool)> {
 proptest! {
     /// Whatever comes: one reply a line (B7), an enhanced code of the right class on 2yz, 4yz and 5yz but not on
     /// the reply to EHLO (B62), no turn without a login, no close but after QUIT or with 421 (B12), and no more
-    /// than three challenges in a row (C11).
+    /// than three challenges in a row (C11). 521 and 538 are never right here (B22, B33).
     ///
-    /// Rules: B7, B12, B62, B63, C11, C12, R5, R15
+    /// Rules: B7, B12, B22, B33, B62, B63, C11, C12, R5, R15
     #[test]
     fn any_session_keeps_the_rules(inputs in prop::collection::vec(input(), 0..40)) {
         let world = World::usual();
@@ -359,6 +359,7 @@ proptest! {
             logged_in |= said.code == 235;
             challenges = if said.code == 334 { challenges + 1 } else { 0 };
             failures += u32::from(said.code == 535);
+            prop_assert!(!matches!(said.code, 521 | 538));
             prop_assert!(challenges <= 3 && failures <= 3);
             prop_assert!(!turned || (logged_in && !pending));
             prop_assert_eq!(closes, turned || said.code == 221 || said.code == 421);

@@ -53,7 +53,7 @@ impl Desk {
         let args = Command::try_parse_from(begin.iter().chain(options))
             .unwrap()
             .args;
-        run_with(&args, || Ok(Secret::from(password)))
+        run_with(&args, &path, || Ok(Secret::from(password)))
     }
 
     fn accepts(&self, user: &str, password: &str) -> bool {
@@ -189,11 +189,11 @@ fn a_removed_account_is_gone_and_no_password_is_asked_for() {
         "--delete",
     ];
     let args = Command::try_parse_from(args).unwrap().args;
-    let done = run_with(&args, || panic!("asked")).unwrap();
+    let done = run_with(&args, &path, || panic!("asked")).unwrap();
     assert_eq!(done, Done::Removed("bob".into()));
     assert!(!desk.accepts("bob", "crayon") && desk.accepts("alice", "pencil"));
     assert!(!desk.text().contains("bob"));
-    let error = run_with(&args, || panic!("asked")).unwrap_err();
+    let error = run_with(&args, &path, || panic!("asked")).unwrap_err();
     assert!(matches!(error, PasswdError::NoSuchAccount(_)));
 }
 
@@ -210,7 +210,9 @@ fn a_new_account_needs_domains_and_next_hop_before_a_password_is_asked_for() {
         let args = Command::try_parse_from(begin.iter().chain(options))
             .unwrap()
             .args;
-        let error = run_with(&args, || panic!("asked")).unwrap_err().to_string();
+        let error = run_with(&args, &path, || panic!("asked"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(&format!("(give {missing} too")), "{error}");
     }
     assert_eq!(desk.text(), TWO);
@@ -267,7 +269,7 @@ fn the_new_file_has_the_old_ones_mode_owner_and_place() {
     symlink("accounts.toml", &link).unwrap();
     let args = ["passwd", "--accounts", link.to_str().unwrap(), "alice"];
     let args = Command::try_parse_from(args).unwrap().args;
-    run_with(&args, || Ok(Secret::from("eraser"))).unwrap();
+    run_with(&args, &link, || Ok(Secret::from("eraser"))).unwrap();
     let after = fs::metadata(desk.path()).unwrap();
     assert_eq!(
         (after.mode(), after.uid(), after.gid()),
@@ -407,4 +409,25 @@ fn the_command_takes_the_password_from_standard_input_and_never_prints_it() {
         );
     }
     assert!(desk.accepts("carol", "eraser"));
+}
+
+#[test]
+fn a_new_file_can_be_read_by_the_group_of_its_directory() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    if !nix::unistd::geteuid().is_root() {
+        // Only root can give a directory to another group.
+        return;
+    }
+    let place = Desk::new();
+    chown(place.directory.path(), None, Some(8)).unwrap();
+    let new = [
+        "alice",
+        "--domains",
+        "example.org",
+        "--next-hop",
+        "[127.77.0.1]",
+    ];
+    place.run("secret", &new).unwrap();
+    let made = fs::metadata(place.path()).unwrap();
+    assert_eq!((made.gid(), made.mode() & 0o777), (8, 0o640));
 }

@@ -4,6 +4,7 @@ use super::{Args, Done, PasswdError};
 use crate::accounts::{Credential, Scheme};
 use crate::sasl::{Secret, prepare};
 use crate::smtp::{Domain, DomainList};
+use std::path::Path;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value};
 use zeroize::Zeroizing;
 
@@ -11,11 +12,12 @@ use zeroize::Zeroizing;
 pub(super) fn edit(
     text: &str,
     args: &Args,
+    path: &Path,
     user: &str,
     password: Option<&Secret>,
 ) -> Result<(Zeroizing<String>, Done), PasswdError> {
     let inline = || PasswdError::Inline {
-        path: args.accounts.clone(),
+        path: path.to_owned(),
     };
     // The text has been read as accounts before: it is TOML.
     let mut document: DocumentMut = text.parse().map_err(|_| inline())?;

@@ -3,6 +3,7 @@
 use super::PasswdError;
 use crate::accounts::{self, Accounts, AccountsError, StandInKey};
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::geteuid;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -90,11 +91,22 @@ impl Target {
                 }
                 file.set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.adopt(&file)?,
             Err(error) => return Err(error),
         }
         file.write_all(text.as_bytes())?;
         file.sync_all()
+    }
+
+    /// A new file goes to the group of its directory, if an administrator gave that one of its own: the service,
+    /// which is not root, must be able to read it.
+    fn adopt(&self, file: &File) -> io::Result<()> {
+        let group = fs::metadata(&self.directory)?.gid();
+        if group == 0 || !geteuid().is_root() {
+            return Ok(());
+        }
+        fchown(file, None, Some(group))?;
+        file.set_permissions(Permissions::from_mode(0o640))
     }
 
     fn failed(&self, cause: io::Error) -> PasswdError {

@@ -1,7 +1,8 @@
 //! The life of a connection that Exim has: start it with the first message, and look on until the session is over.
 
-use std::os::fd::AsFd;
-use std::process::{ExitStatus, Stdio};
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
@@ -9,19 +10,21 @@ use tokio::process::{ChildStderr, Command};
 use tokio::sync::watch;
 
 use super::arguments::{arguments, probe};
-use super::{Ended, Form, Known, Reversed};
-use crate::handoff::line::Line;
+use super::{Ended, Form, Known, MESSAGES, QUEUE_TIME, Reversed};
 use crate::handoff::quit::quit;
 use crate::queue::exim::Queue;
-use crate::queue::{QueueError, Snapshot, cut};
+use crate::queue::{QueueError, cut};
+use crate::smtp::domain::DomainList;
 use crate::smtp::next_hop::NextHop;
+use crate::wire::Released;
+use crate::wire::follow::is_established;
 
-/// How many waiting messages the first is chosen from.
-const CHOICE: usize = 10_000;
-/// How long Exim may take to list its queue.
-const QUEUE_TIME: Duration = Duration::from_secs(60);
-/// How often the connection is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+/// Of how many messages that are left the logs are read.
+const LOGS: usize = 200;
+/// How often the connection is looked at, first and later: the table of a busy host is long.
+const SHORTEST_LOOK: Duration = Duration::from_millis(20);
+/// See [`SHORTEST_LOOK`].
+const LONGEST_LOOK: Duration = Duration::from_millis(500);
 /// How much of Exim's error output is kept for the log, in octets.
 const SAID_LIMIT: usize = 600;
 
@@ -66,7 +69,7 @@ pub(super) async fn run(
 ) -> Ended {
     let queue = match known
         .queue
-        .snapshot(&reversed.domains, CHOICE, QUEUE_TIME)
+        .snapshot(&reversed.domains, MESSAGES, QUEUE_TIME)
         .await
     {
         Ok(queue) => queue,
@@ -80,7 +83,7 @@ pub(super) async fn run(
             };
         }
     };
-    let Some(message) = pick(known, next_hop, &queue) else {
+    let Some(message) = known.order().pick(next_hop, &queue) else {
         // Delivered elsewhere or removed since the 250: EHLO and QUIT are the whole session (RFC 2645 5.2.1).
         let clean = quit(reversed.released.into_fd()).await;
         return Ended {
@@ -104,16 +107,10 @@ pub(super) async fn run(
         };
     };
     tracing::debug!(session = %reversed.session, first = %message, waiting = queue.waiting.len(), "connection given to Exim");
-    let over = carry(known, &reversed, arguments, &mut shutdown).await;
-    // From here on the connection lives by Exim's descriptors alone.
-    drop(reversed.released);
+    let over = carry(known, reversed.released, arguments, &mut shutdown).await;
     let remaining = match &over {
         Over::Shutdown | Over::TimeUp => None,
-        Over::Closed | Over::Failed(_) => known
-            .queue
-            .waiting(&reversed.domains, QUEUE_TIME)
-            .await
-            .ok(),
+        Over::Closed | Over::Failed(_) => remember(known, next_hop, &reversed.domains).await,
     };
     let (how, clean) = match over {
         Over::Closed if remaining == Some(false) => ("delivered all".to_owned(), true),
@@ -135,36 +132,48 @@ pub(super) async fn run(
     }
 }
 
-fn pick(known: &Known, next_hop: &NextHop, queue: &Snapshot) -> Option<String> {
-    known
-        .firsts
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .pick(next_hop, queue)
+/// Remembers which of the messages that are left were put off by the customer. Says whether any mail is left.
+async fn remember(known: &Known, next_hop: &NextHop, domains: &DomainList) -> Option<bool> {
+    let left = known
+        .queue
+        .snapshot(domains, MESSAGES, QUEUE_TIME)
+        .await
+        .ok()?;
+    let mut put_off = HashSet::new();
+    for id in left.waiting.keys().take(LOGS) {
+        if known
+            .queue
+            .was_put_off(id, QUEUE_TIME)
+            .await
+            .unwrap_or(false)
+        {
+            put_off.insert(id.clone());
+        }
+    }
+    known.order().ended(next_hop, &left, put_off);
+    Some(!left.is_empty())
 }
 
 /// Runs `exim -MC` and waits until the connection is closed.
 ///
 /// The process that is started here delivers the first message only; for each further one Exim starts a process that is
-/// no child of ours. What all of them share is the connection, so that is what is looked at.
+/// no child of ours and has other descriptors than the socket closed. What all of them share is the connection, so that
+/// is what is looked at, in the kernel's table: a descriptor kept here would keep it open after the last of them.
 async fn carry(
     known: &Known,
-    reversed: &Reversed,
-    arguments: Vec<std::ffi::OsString>,
+    released: Released,
+    arguments: Vec<OsString>,
     shutdown: &mut watch::Receiver<bool>,
 ) -> Over {
     let began = Instant::now();
-    let socket = match reversed.released.as_fd().try_clone_to_owned() {
-        Ok(socket) => socket,
-        Err(error) => return Over::Failed(format!("cannot give the connection to Exim: {error}")),
-    };
+    let (local, peer) = (released.local(), released.peer());
     let mut command = Command::new(&known.settings.command);
     command
         .args(arguments)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .current_dir("/")
-        .stdin(Stdio::from(socket))
+        .stdin(Stdio::from(released.into_fd()))
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let child = command.spawn();
@@ -180,10 +189,18 @@ async fn carry(
         }
     };
     let said = tokio::spawn(said(child.stderr.take()));
-    let mut status: Option<ExitStatus> = None;
+    let mut pause = SHORTEST_LOOK;
+    let mut running = true;
+    let mut failed = None;
     loop {
-        if Line::look(&reversed.released).is_none_or(|line| !line.open) {
-            return Over::Closed;
+        if !running && is_established(local, peer) != Some(true) {
+            return match failed {
+                Some(status) => Over::Failed(format!(
+                    "Exim failed: {status}: {}",
+                    said.await.unwrap_or_default()
+                )),
+                None => Over::Closed,
+            };
         }
         if *shutdown.borrow() {
             return Over::Shutdown;
@@ -191,17 +208,13 @@ async fn carry(
         if began.elapsed() >= known.settings.total_time {
             return Over::TimeUp;
         }
-        if let Some(status) = status.filter(|_| said.is_finished()) {
-            let said = said.await.unwrap_or_default();
-            if Line::look(&reversed.released).is_none_or(|line| !line.open) {
-                return Over::Closed;
-            }
-            return Over::Failed(format!("Exim let go of the connection: {status} {said}"));
-        }
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_LOOK),
             _ = shutdown.changed() => {}
-            ended = child.wait(), if status.is_none() => status = ended.ok(),
+            ended = child.wait(), if running => {
+                running = false;
+                failed = ended.ok().filter(|status| !status.success());
+            }
         }
     }
 }

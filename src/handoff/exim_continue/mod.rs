@@ -9,13 +9,13 @@ mod carry;
 mod first;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 pub use arguments::{Form, arguments};
-pub use first::Firsts;
+pub use first::Order;
 
 use super::{Ended, HandoffError, Reversed};
 use crate::queue::QueueError;
@@ -27,6 +27,11 @@ use crate::smtp::next_hop::NextHop;
 const VERSION_TIME: Duration = Duration::from_secs(20);
 /// How long the run that notes the waiting messages may take: the customer waits for its 250 meanwhile.
 const PRIME_TIME: Duration = Duration::from_secs(30);
+
+/// How long Exim may take to list its queue.
+const QUEUE_TIME: Duration = Duration::from_secs(60);
+/// How many messages one session is about at most.
+const MESSAGES: usize = 10_000;
 
 /// What the operator says about his Exim.
 #[derive(Debug, Clone)]
@@ -49,7 +54,9 @@ struct Known {
     settings: EximSettings,
     queue: Queue,
     form: Form,
-    firsts: Mutex<Firsts>,
+    /// Exim's spool directory.
+    spool: String,
+    order: Mutex<Order>,
 }
 
 /// A hand-off that is prepared: the waiting messages are noted.
@@ -83,11 +90,13 @@ impl EximContinue {
                 known: "Exim whose -MC takes five or six arguments",
             },
         )?;
+        let spool = queue.spool_directory(VERSION_TIME).await?;
         Ok(Self(Arc::new(Known {
             settings,
             queue,
             form,
-            firsts: Mutex::default(),
+            spool,
+            order: Mutex::default(),
         })))
     }
 
@@ -115,20 +124,37 @@ impl EximContinue {
             );
             return Err(HandoffError::Configuration { mta: "Exim", cause });
         };
-        for domain in domains {
-            match self.0.queue.prime(domain, PRIME_TIME).await {
-                Ok(()) => {}
-                // What is noted by now can be delivered; the rest is for the next session.
-                Err(QueueError::Slow { .. }) => {
-                    tracing::warn!(%domain, "a long queue: not all waiting mail is noted");
-                }
-                Err(error) => return Err(error.into()),
+        let queue = self.0.queue.snapshot(domains, MESSAGES, QUEUE_TIME).await?;
+        let order = self.0.order().to_note(next_hop, &queue);
+        let (transport, host) = (&self.0.settings.transport, next_hop.ip().to_string());
+        if let Err(error) = self
+            .0
+            .queue
+            .forget(&self.0.spool, transport, &host, QUEUE_TIME)
+            .await
+        {
+            // Only the order suffers: a message that is put off may come early and end the session.
+            tracing::debug!("{error}");
+        }
+        match self.0.queue.prime(&order, PRIME_TIME).await {
+            Ok(()) => {}
+            // What is noted by now can be delivered; the rest is for the next session.
+            Err(QueueError::Slow { .. }) => {
+                tracing::warn!(%next_hop, messages = order.len(), "a long queue: not all waiting mail is noted in time");
             }
+            Err(error) => return Err(error.into()),
         }
         Ok(Ready {
             known: Arc::clone(&self.0),
             next_hop: next_hop.clone(),
         })
+    }
+}
+
+impl Known {
+    fn order(&self) -> MutexGuard<'_, Order> {
+        // No change to it can be left half made.
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -62,10 +62,13 @@ impl Labels {
         let mut destinations = Vec::new();
         let mut destination_properties = Vec::new();
         let needs: &[&str] = match form {
-            Form::Plain | Form::Port => &[""],
+            // Patch releases of one version differ: 3.7.11 adds nothing, 3.10.13 adds TLS level and SMTPUTF8. A label
+            // that nobody asks for costs nothing.
+            Form::Plain | Form::Port => &["", "0\n", "0\n0\n", "0\n1\n"],
             // TLS level, REQUIRETLS, SMTPUTF8. No label for REQUIRETLS: such mail must not travel in the clear.
-            Form::Needs if customer.offer.smtputf8 => &["0\n0\n0\n", "0\n0\n1\n"],
-            Form::Needs => &["0\n0\n0\n"],
+            // SMTPUTF8 whether or not the customer offers it: smtp(8) then returns the one message that needs it,
+            // where without a connection it would put off all the others as well.
+            Form::Needs => &["0\n0\n0\n", "0\n0\n1\n"],
         };
         for next_hop in next_hops {
             for need in needs {

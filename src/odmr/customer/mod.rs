@@ -4,12 +4,15 @@
 //! ATRN's 2yz it has to speak at once, and there is no way back (rule R26).
 
 mod auth;
+mod outcome;
 
 use super::{Direction, Turned};
 use crate::sasl::client::ClientExchange;
 use crate::sasl::{Mechanism, Secret};
 use crate::smtp::{COMMAND_LIMIT, Command, DomainList, Offer, Reply};
 use auth::Login;
+pub use outcome::Outcome;
+use outcome::unexpected;
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -52,69 +55,6 @@ impl fmt::Debug for Step {
             Self::End(outcome) => write!(f, "End({outcome:?})"),
         }
     }
-}
-
-/// How a session ended that did not turn.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Outcome {
-    /// 453: there is nothing to fetch, which is a success.
-    #[error("no mail")]
-    NoMail,
-    /// The provider said no: 530 or another 5yz.
-    #[error("the provider refused: {reply}")]
-    Refused {
-        /// The reply that said so.
-        reply: Reply,
-    },
-    /// The provider said not now: 421, 450, 451 or another 4yz.
-    #[error("the provider asks to try later: {reply}")]
-    TryLater {
-        /// The reply that said so.
-        reply: Reply,
-    },
-    /// User or password was not accepted. No other mechanism is tried (rule C16).
-    #[error("authentication failed: {reply}")]
-    AuthFailed {
-        /// The reply that said so.
-        reply: Reply,
-    },
-    /// The last EHLO was answered without ATRN: no password was sent (rules R9, C16).
-    #[error("ATRN not advertised (a proxy or firewall may strip it)")]
-    NoAtrn,
-    /// No mechanism that is offered may be used.
-    #[error("no usable authentication mechanism, offered: {}", list(offered))]
-    NoMechanism {
-        /// What was offered.
-        offered: Vec<String>,
-    },
-    /// The provider did what the protocol does not know.
-    #[error("protocol error: {what}")]
-    Protocol {
-        /// What it did.
-        what: String,
-    },
-    /// Our own settings make the request impossible.
-    #[error("{what}")]
-    Settings {
-        /// What is wrong with them, and what to do.
-        what: String,
-    },
-    /// [`Step::Prepare`] failed: ATRN was not sent.
-    #[error("the mail server here is not ready")]
-    MtaNotReady,
-    /// The driver gave up with [`Customer::abandon`], for its own reason.
-    #[error("{why}")]
-    Abandoned {
-        /// The reason.
-        why: String,
-    },
-}
-
-fn list(offered: &[String]) -> String {
-    if offered.is_empty() {
-        return "none".to_owned();
-    }
-    offered.join(" ")
 }
 
 /// What the driver waits for: the choice of its timer (rules B14, R16).
@@ -305,11 +245,5 @@ impl Customer {
     fn quit(&mut self, outcome: Outcome) -> Step {
         self.state = State::Quit(outcome);
         Step::Send(Command::Quit.to_bytes())
-    }
-}
-
-fn unexpected(reply: &Reply) -> Outcome {
-    Outcome::Protocol {
-        what: format!("unexpected reply {reply}"),
     }
 }

@@ -4,7 +4,9 @@ use super::replies;
 use super::{Access, Action, Authenticated, Identity, Provider, QueueAnswer, Request, State};
 use crate::odmr::{Direction, Turned};
 use crate::smtp::command::CommandError;
-use crate::smtp::{Command, DomainList, Line, LineError, Reply, Verb};
+use crate::smtp::{
+    Command, Domain, DomainList, Line, LineError, Reply, Verb, is_http_header, is_http_request,
+};
 
 impl Provider {
     /// A line before authentication. ATRN is refused with 530 here, however it is written (rule R15).
@@ -18,7 +20,10 @@ impl Provider {
         let Ok(line) = line else {
             return self.bad(state, replies::bad_line());
         };
-        if first && crate::smtp::is_http(line.as_bytes()) {
+        // A browser that was sent here must not get as far as its request's body (rule C14).
+        if (first && is_http_request(line.as_bytes()))
+            || (!greeted && is_http_header(line.as_bytes()))
+        {
             return Action::Close(replies::not_smtp());
         }
         let command = Command::parse(&line);
@@ -166,7 +171,7 @@ fn has_no_use(verb: Verb) -> bool {
 }
 
 /// The domains that were named, or all of one's own; nothing if any is not one's own, or there are none.
-fn grant(own: &[crate::smtp::Domain], named: Option<DomainList>) -> Option<DomainList> {
+fn grant(own: &[Domain], named: Option<DomainList>) -> Option<DomainList> {
     match named {
         Some(named) => named
             .iter()

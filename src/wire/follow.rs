@@ -14,7 +14,7 @@ const ESTABLISHED: &str = "01";
 
 /// How the watch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Followed {
+pub enum Followed {
     /// The connection is no longer established: the session is over.
     Ended,
     /// It was still there at the time limit.
@@ -24,7 +24,7 @@ pub(super) enum Followed {
 }
 
 /// Watches the connection between `local` and `peer` until it is no longer established.
-pub(super) async fn until_closed(local: SocketAddr, peer: SocketAddr, limit: Duration) -> Followed {
+pub async fn until_closed(local: SocketAddr, peer: SocketAddr, limit: Duration) -> Followed {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(20);
     loop {
@@ -39,7 +39,9 @@ pub(super) async fn until_closed(local: SocketAddr, peer: SocketAddr, limit: Dur
     }
 }
 
-fn is_established(local: SocketAddr, peer: SocketAddr) -> Option<bool> {
+/// Whether the connection is established; `None` where the kernel's table cannot be read.
+#[must_use]
+pub fn is_established(local: SocketAddr, peer: SocketAddr) -> Option<bool> {
     let table = if local.is_ipv6() {
         "/proc/net/tcp6"
     } else {

@@ -1,0 +1,73 @@
+//! How a customer's session can end without a turn, for the operator.
+
+use crate::smtp::Reply;
+
+/// How a session ended that did not turn.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Outcome {
+    /// 453: there is nothing to fetch, which is a success.
+    #[error("no mail")]
+    NoMail,
+    /// The provider said no: 530 or another 5yz.
+    #[error("the provider refused: {reply}")]
+    Refused {
+        /// The reply that said so.
+        reply: Reply,
+    },
+    /// The provider said not now: 421, 450, 451 or another 4yz.
+    #[error("the provider asks to try later: {reply}")]
+    TryLater {
+        /// The reply that said so.
+        reply: Reply,
+    },
+    /// User or password was not accepted. No other mechanism is tried (rule C16).
+    #[error("authentication failed: {reply}")]
+    AuthFailed {
+        /// The reply that said so.
+        reply: Reply,
+    },
+    /// The last EHLO was answered without ATRN: no password was sent (rules R9, C16).
+    #[error("ATRN not advertised (a proxy or firewall may strip it)")]
+    NoAtrn,
+    /// No mechanism that is offered may be used.
+    #[error("no usable authentication mechanism, offered: {}", list(offered))]
+    NoMechanism {
+        /// What was offered.
+        offered: Vec<String>,
+    },
+    /// The provider did what the protocol does not know.
+    #[error("protocol error: {what}")]
+    Protocol {
+        /// What it did.
+        what: String,
+    },
+    /// Our own settings make the request impossible.
+    #[error("{what}")]
+    Settings {
+        /// What is wrong with them, and what to do.
+        what: String,
+    },
+    /// `Step::Prepare` failed: ATRN was not sent.
+    #[error("the mail server here is not ready")]
+    MtaNotReady,
+    /// The driver gave up with `Customer::abandon`, for its own reason.
+    #[error("{why}")]
+    Abandoned {
+        /// The reason.
+        why: String,
+    },
+}
+
+fn list(offered: &[String]) -> String {
+    if offered.is_empty() {
+        return "none".to_owned();
+    }
+    offered.join(" ")
+}
+
+/// A reply that the protocol does not know at this point.
+pub(super) fn unexpected(reply: &Reply) -> Outcome {
+    Outcome::Protocol {
+        what: format!("unexpected reply {reply}"),
+    }
+}

@@ -1,0 +1,84 @@
+//! Throw-away mail hosts: a provider and its customers, each a machine of its own on one small network.
+//!
+//! The machines are made by contrib/lab, the same script as in contrib/demo. Everything in them ends with the test,
+//! however it ends: the script kills a host when its standard input closes, and this process holds the other end.
+
+mod host;
+mod mail;
+mod script;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+pub use host::{Host, Running};
+pub use mail::{Mail, body_of_lines, lines_of};
+pub use script::Script;
+
+/// Which mail server a host runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mta {
+    Postfix,
+    Exim,
+    /// None: a machine for another program.
+    Nothing,
+}
+
+/// A network with its hosts' directories.
+#[derive(Debug)]
+pub struct Lab {
+    dir: tempfile::TempDir,
+    switch: Option<PathBuf>,
+}
+
+impl Lab {
+    /// An empty lab. Mail servers write every message to disk several times and wait for it; in memory they need not.
+    pub fn new() -> Self {
+        let memory = PathBuf::from("/dev/shm");
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("turnabout-lab-");
+        let dir = builder
+            .tempdir_in(&memory)
+            .or_else(|_| builder.tempdir())
+            .unwrap();
+        Self { dir, switch: None }
+    }
+
+    /// provider.test, 10.99.0.1; to be started first.
+    pub fn provider(&mut self, mta: Mta) -> Host {
+        self.host(mta, "provider", 1)
+    }
+
+    /// customer.test, 10.99.0.2: the customer that is alice at the provider.
+    pub fn customer(&mut self, mta: Mta) -> Host {
+        self.host(mta, "customer", 2)
+    }
+
+    /// second.test, 10.99.0.3: the customer that is bob at the provider.
+    pub fn second_customer(&mut self, mta: Mta) -> Host {
+        self.host(mta, "customer", 3)
+    }
+
+    fn host(&mut self, mta: Mta, part: &str, number: u8) -> Host {
+        let dir = self.dir.path().join(number.to_string());
+        let host = Host::start(mta, part, &dir, number, self.switch.as_deref());
+        self.switch.get_or_insert(dir);
+        host
+    }
+}
+
+/// The turnabout program under test.
+pub fn turnabout() -> &'static str {
+    env!("CARGO_BIN_EXE_turnabout")
+}
+
+/// Looks again and again until there is something to see; `what` is said when the time is over.
+pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(start.elapsed() < limit, "no {what} within {limit:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,13 @@
+//! Nothing is lost: cut connections, killed programs and restarted mail servers, with a real Postfix on both sides.
+//!
+//! Between the hosts stands a proxy that knows the conversation line by line. It cuts at a line that is named, or holds
+//! it back while something is killed. After each accident every message must be in the provider's queue or in the
+//! customer's mailbox; in both only if the provider could not know that its final reply had been given.
+
+mod conversation;
+mod cuts;
+mod killed;
+mod ledger;
+mod restarted;
+mod scissors;
+mod site;

@@ -1,0 +1,155 @@
+//! turnabout is killed: before the turn mail stays, behind the hand-off it flows on.
+
+use nix::sys::signal::Signal;
+
+use super::ledger::Ledger;
+use super::scissors::{How, Part, Plan};
+use super::site::{SOON, Site, spooled};
+use crate::lab::wait_for;
+
+const MESSAGES: usize = 200;
+
+/// Nobody's time is to run out while something is held back.
+const PATIENCE: u32 = 30;
+
+/// Whom it hits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    Serve,
+    Fetch,
+    Both,
+}
+
+fn hold(line: &str, part: Part) -> Option<Plan> {
+    Some(Plan { line: line.to_owned(), part, how: How::Hold })
+}
+
+fn start() -> (Site, Ledger) {
+    let (site, mut ledger) = (Site::new(PATIENCE), Ledger::default());
+    ledger.send(&site, MESSAGES);
+    (site, ledger)
+}
+
+/// Rules: R29
+#[test]
+fn turnabout_killed_before_the_hand_off_leaves_all_mail_in_the_queue() {
+    let (mut site, mut ledger) = start();
+    let places = [
+        // Logged in, before the turn.
+        ("auth ok", Victim::Serve),
+        ("auth ok", Victim::Fetch),
+        ("atrn", Victim::Serve),
+        ("atrn", Victim::Fetch),
+        // The 250 is on the way.
+        ("turn", Victim::Serve),
+        ("turn", Victim::Both),
+        // The customer has the 250, its mail server has the connection: the provider's first words as client.
+        ("greeting", Victim::Serve),
+        ("ehlo", Victim::Serve),
+        ("reply ehlo", Victim::Serve),
+        ("reply ehlo", Victim::Both),
+    ];
+    for (line, victim) in places {
+        let connection = site.scissors.next(hold(line, Part::Nothing));
+        let mut fetch = site.customer.start_fetch();
+        assert!(connection.reached(SOON), "no {line}\n{}", fetch.log());
+        if victim != Victim::Serve {
+            fetch.kill();
+        }
+        if victim != Victim::Fetch {
+            site.kill_serve();
+            site.serve_again();
+        }
+        connection.go_on();
+        connection.over(SOON);
+        fetch.wait(SOON);
+        site.settle();
+        let balance = ledger.check(&site, &format!("{victim:?} killed at {line}"));
+        assert_eq!((balance.waiting, balance.delivered), (MESSAGES, 0), "{victim:?} killed at {line}");
+    }
+    site.fetch_all();
+    assert_eq!(ledger.check_delivered(&site).twice, 0);
+}
+
+/// Rules: R29
+#[test]
+fn fetch_killed_with_the_250_in_hand_leaves_all_mail_in_the_queue() {
+    let (site, mut ledger) = start();
+    let connection = site.scissors.next(hold("turn", Part::Nothing));
+    let mut fetch = site.customer.start_fetch();
+    assert!(connection.reached(SOON), "{}", fetch.log());
+    fetch.signal(Signal::SIGSTOP);
+    connection.go_on();
+    connection.passed("turn", SOON);
+    fetch.kill();
+    connection.over(SOON);
+    site.settle();
+    let balance = ledger.check(&site, "fetch killed with the 250 in hand");
+    assert_eq!((balance.waiting, balance.delivered), (MESSAGES, 0));
+    assert_eq!(site.connects(), 0, "Postfix has got a connection from a dead program");
+    site.fetch_all();
+    assert_eq!(ledger.check_delivered(&site).twice, 0);
+}
+
+/// Rules: R29
+#[test]
+fn fetch_killed_before_postfix_has_looked_at_the_connection_changes_nothing() {
+    let (site, mut ledger) = start();
+    let master = site.customer.read("/var/spool/postfix/pid/master.pid").trim().to_owned();
+    site.customer.run("kill", &["-STOP", &master]);
+    let connection = site.scissors.next(None);
+    let mut fetch = site.customer.start_fetch();
+    connection.passed("turn", SOON);
+    // It has passed everything when it waits for Postfix to close the socket.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(site.connects(), 0);
+    fetch.kill();
+    site.customer.run("kill", &["-CONT", &master]);
+    wait_for("delivery without fetch", SOON, || (spooled(&site.provider) == 0).then_some(()));
+    connection.over(SOON);
+    site.settle();
+    assert_eq!(ledger.check_delivered(&site).twice, 0);
+    assert_eq!(site.connects(), 1);
+}
+
+/// Rules: R29, B19
+#[test]
+fn both_turnabouts_killed_in_the_transfer_do_not_disturb_the_delivery() {
+    for line in ["rset 2", "body 50 20", "final 50"] {
+        let (mut site, ledger) = start();
+        let connection = site.scissors.next(hold(line, Part::Nothing));
+        let mut fetch = site.customer.start_fetch();
+        assert!(connection.reached(SOON), "no {line}\n{}", fetch.log());
+        fetch.kill();
+        site.kill_serve();
+        connection.go_on();
+        undisturbed(&site, ledger);
+    }
+}
+
+/// Rules: R29
+#[test]
+fn serve_stopped_in_the_transfer_does_not_disturb_the_delivery() {
+    let (mut site, ledger) = start();
+    let connection = site.scissors.next(hold("body 50 20", Part::Nothing));
+    let fetch = site.customer.start_fetch();
+    assert!(connection.reached(SOON), "{}", fetch.log());
+    site.serve.signal(Signal::SIGTERM);
+    assert_eq!(site.serve.wait(SOON).code(), Some(0), "{}", site.serve.log());
+    connection.go_on();
+    undisturbed(&site, ledger);
+}
+
+/// To the last message, each one once, all over the one connection.
+fn undisturbed(site: &Site, mut ledger: Ledger) {
+    wait_for("delivery to the last message", SOON, || (spooled(&site.provider) == 0).then_some(()));
+    site.settle_queues();
+    let balance = ledger.check_delivered(site);
+    assert_eq!(balance.twice, 0);
+    assert_eq!(site.connects(), 1, "{}", site.customer.mail_log());
+    let log = site.provider.mail_log();
+    let sent = log.lines().filter(|line| line.contains("status=sent")).count();
+    let uses = log.lines().filter_map(|line| line.split("conn_use=").nth(1)?.split(',').next()?.parse().ok()).max();
+    // The first message finds a connection that has been opened by somebody else: that counts as its first use.
+    assert_eq!((sent, uses), (MESSAGES, Some(MESSAGES + 1)), "{log}");
+}

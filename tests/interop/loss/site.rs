@@ -1,0 +1,140 @@
+//! A provider and a customer, both with Postfix, and the proxy between them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::lab::{Host, Lab, Mta, Running, wait_for};
+
+use super::scissors::{Connection, Scissors};
+
+/// For everything that ends by itself, on a busy machine.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// The places where Postfix keeps mail.
+const SPOOL: [&str; 4] = ["maildrop", "incoming", "active", "deferred"];
+
+#[derive(Debug)]
+pub struct Site {
+    pub scissors: Scissors,
+    pub serve: Running,
+    pub customer: Host,
+    pub provider: Host,
+    /// Sessions of a `turnabout serve` that was killed.
+    dead: BTreeSet<String>,
+    _lab: Lab,
+}
+
+impl Site {
+    /// Everybody waits no longer than `patience` seconds for the other side.
+    pub fn new(patience: u32) -> Self {
+        let mut lab = Lab::new();
+        let provider = lab.provider(Mta::Postfix);
+        let customer = lab.customer(Mta::Postfix);
+        let times: Vec<String> = "connect helo mail rcpt data_init data_xfer data_done rset quit"
+            .split(' ')
+            .map(|time| format!("smtp_{time}_timeout={patience}s"))
+            .collect();
+        provider.postconf(&times.iter().map(String::as_str).collect::<Vec<_>>());
+        customer.postconf(&[&format!("smtpd_timeout={patience}s")]);
+        append(
+            &provider,
+            &format!(
+                "[serve.limits]\ncommand_time = \"{patience}s\"\nlogin_time = \"{patience}s\"\ngreeting_time = \"{patience}s\"\n"
+            ),
+        );
+        customer.edit("/etc/turnabout/turnabout.toml", "\"provider.test\"", "\"10.99.0.2\"\nport = 3660");
+        append(&customer, &format!("command_time = \"{patience}s\"\n"));
+        let serve = provider.serve();
+        let scissors = Scissors::new(&customer, "10.99.0.2:3660", "10.99.0.1:366");
+        Self { scissors, serve, customer, provider, dead: BTreeSet::new(), _lab: lab }
+    }
+
+    /// Fetches until the provider has nothing more; fails if that takes more than three sessions.
+    pub fn fetch_all(&self) {
+        for _ in 0..3 {
+            let connection = self.scissors.next(None);
+            let mut fetch = self.customer.start_fetch();
+            fetch.wait(Duration::from_secs(180));
+            connection.over(SOON);
+            self.settle();
+            if spooled(&self.provider) == 0 {
+                return;
+            }
+        }
+        panic!("{} messages do not leave the provider", spooled(&self.provider));
+    }
+
+    /// SIGKILL for `turnabout serve`; its open sessions will never be closed in the log.
+    pub fn kill_serve(&mut self) {
+        self.serve.kill();
+        self.dead.extend(self.sessions(" logged in "));
+    }
+
+    /// Starts `turnabout serve` again.
+    pub fn serve_again(&mut self) {
+        self.serve = self.provider.serve();
+    }
+
+    /// How many connections the customer's Postfix has had from its `pass` service.
+    pub fn connects(&self) -> usize {
+        self.smtpd_lines("]: connect from")
+    }
+
+    fn smtpd_lines(&self, words: &str) -> usize {
+        let log = self.customer.mail_log();
+        log.lines().filter(|line| line.contains("postfix/odmr/smtpd") && line.contains(words)).count()
+    }
+
+    /// Waits until nobody is at work on any message: no session at either mail server, no session of turnabout's.
+    pub fn settle(&self) {
+        wait_for("end of all sessions", SOON, || {
+            let open: BTreeSet<String> =
+                &(&self.sessions(" logged in ") - &self.sessions(" end=")) - &self.dead;
+            (open.is_empty() && self.connects() == self.smtpd_lines("]: disconnect from"))
+            .then_some(())
+        });
+        self.settle_queues();
+    }
+
+    /// The ids of the provider's sessions that have a line with these words.
+    fn sessions(&self, words: &str) -> BTreeSet<String> {
+        let log = self.serve.log();
+        let lines = log.lines().filter(|line| line.contains(words));
+        lines.filter_map(|line| Some(line.split(" session=").nth(1)?.split(' ').next()?.to_owned())).collect()
+    }
+
+    /// Waits until Postfix has delivered on the customer's side and put off on the provider's.
+    pub fn settle_queues(&self) {
+        wait_for("customer's queue delivered", SOON, || (spooled(&self.customer) == 0).then_some(()));
+        wait_for("provider's queue at rest", SOON, || {
+            let busy: usize = SPOOL[..3].iter().map(|queue| files(&self.provider.path(&format!("/var/spool/postfix/{queue}")))).sum();
+            (busy == 0).then_some(())
+        });
+    }
+}
+
+fn append(host: &Host, text: &str) {
+    let file = "/etc/turnabout/turnabout.toml";
+    fs::write(host.path(file), host.read(file) + text).unwrap();
+}
+
+/// How many messages a Postfix has in its queue.
+pub fn spooled(host: &Host) -> usize {
+    SPOOL.iter().map(|queue| files(&host.path(&format!("/var/spool/postfix/{queue}")))).sum()
+}
+
+/// Complete queue files: those that are still being written are not executable.
+fn files(directory: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(about) if about.is_dir() => files(&entry.path()),
+            Ok(about) => usize::from(about.permissions().mode() & 0o100 != 0),
+            Err(_) => 0,
+        })
+        .sum()
+}

@@ -1,0 +1,18 @@
+//! What the tests of the drivers share: the real program as a child, a peer that speaks lines, and
+//! fakes that stand at the mail server's own interfaces.
+//!
+//! Everything started here is ended by its id when its value is dropped, also by a panic.
+
+mod peer;
+mod postfix;
+mod process;
+mod provider;
+mod receiver;
+mod serve;
+
+pub use peer::Peer;
+pub use postfix::{Message, Postfix, install, write_open};
+pub use process::{PATIENCE, Running, until};
+pub use provider::{Fetch, opened, scripted, scripted_at};
+pub use receiver::{Passed, Receiver};
+pub use serve::{ALICE, ALICE_HOP, BOB, BOB_HOP, Serve, Setup, accounts, service_user};
