@@ -15,6 +15,7 @@ use crate::smtp::domain::{Domain, DomainList};
 pub mod exim;
 pub mod postfix;
 mod program;
+pub mod showq;
 pub mod together;
 
 /// Why the queue could not be asked or set going. Each is a sentence for the operator.

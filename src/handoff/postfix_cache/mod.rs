@@ -28,6 +28,7 @@ use self::client::Client;
 use super::{Ended, HandoffError, Reversed};
 use crate::queue::QueueError;
 use crate::queue::postfix::Queue;
+use crate::queue::showq::Showq;
 use crate::queue::together::Together;
 use crate::smtp::domain::DomainList;
 use crate::smtp::next_hop::NextHop;
@@ -61,6 +62,8 @@ pub struct PostfixCache(Arc<Known>);
 struct Known {
     settings: PostfixSettings,
     queue: Queue,
+    /// The quick way to ask it.
+    showq: Showq,
     /// Sessions that ask it at the same time share one look.
     together: Together,
     form: Form,
@@ -126,10 +129,12 @@ impl PostfixCache {
             );
         }
         let greets = form.greets(mail_version);
+        let showq = Showq::new(queue_directory.as_ref());
         let socket = PathBuf::from(queue_directory).join("private").join(cache);
         Ok(Self(Arc::new(Known {
             settings,
             queue,
+            showq,
             together: Together::default(),
             form,
             greets,
@@ -147,7 +152,11 @@ impl PostfixCache {
         let asked = self.0.together.ask(domains, move |mut askers| {
             let known = Arc::clone(&known);
             async move {
-                let read = known.queue.answer(&mut askers, limit).await;
+                let mut read = known.showq.answer(&mut askers, limit).await;
+                if let Err(error) = &read {
+                    tracing::debug!("{error}; asking postqueue");
+                    read = known.queue.answer(&mut askers, limit).await;
+                }
                 (askers, read)
             }
         });
