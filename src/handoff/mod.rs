@@ -5,6 +5,8 @@
 //! phase, which takes the [`Released`] connection and can only end, never fail half-way: whatever happens, the mail
 //! stays with the MTA that has it.
 
+use tokio::sync::watch;
+
 use crate::smtp::domain::DomainList;
 use crate::smtp::ehlo::Offer;
 use crate::smtp::next_hop::NextHop;
@@ -50,4 +52,11 @@ pub struct Ended {
     pub clean: bool,
     /// Whether mail for the granted domains is left in the queue; `None` where it was not asked.
     pub remaining: Option<bool>,
+}
+
+/// Waits until this process is told to end, for ever if nobody is left who could tell.
+async fn told(shutdown: &mut watch::Receiver<bool>) {
+    if shutdown.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }

@@ -125,9 +125,7 @@ impl Queue {
         );
         match program.output(limit).await {
             Ok(_) => Ok(()),
-            Err(QueueError::Failed { said, .. })
-                if said.contains("fast_flush_domains") || said.contains("not eligible") =>
-            {
+            Err(QueueError::Failed { said, .. }) if said.contains("Flush service is not configured") => {
                 Err(QueueError::NotFlushable {
                     domain: domain.clone(),
                     said,

@@ -8,14 +8,14 @@ use crate::lab::{Host, Lab, Mail, Mta, body_of_lines, lines_of};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// fetchmail knows CRAM-MD5 only, always names a domain, and copies everything to the mail server on port 25.
+/// fetchmail knows CRAM-MD5 only, always names domains, and copies everything to the mail server on port 25.
 fn fetchmail(customer: &Host) -> (i32, String) {
     let file = customer.path("/etc/fetchmailrc");
     fs::write(
         &file,
         "poll provider.test proto odmr port 366 timeout 60\n\
          user \"alice\" password \"wonderland\"\n\
-         fetchdomains example.org\n\
+         fetchdomains example.org example.com\n\
          smtphost \"127.0.0.1/25\"\n",
     )
     .unwrap();

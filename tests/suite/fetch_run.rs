@@ -3,8 +3,11 @@
 use crate::driver::{ALICE, Fetch, Peer, opened, scripted};
 use crate::fetch_talk::outcome;
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 use turnabout::sasl::cram_md5;
 
 /// A provider that answers ATRN with this.
@@ -313,8 +316,10 @@ fn a_provider_cannot_forge_a_line_or_drive_a_terminal() {
 #[test]
 fn one_closing_line_tells_the_whole_fetch() {
     let (address, provider) = answers("250 ok");
-    let mut run = Fetch::default();
-    run.options = vec!["--log-format", "json"];
+    let run = Fetch {
+        options: vec!["--log-format", "json"],
+        ..Fetch::default()
+    };
     let output = run.run(address);
     assert_eq!(outcome(&output).0, 0);
     provider.join().unwrap();
@@ -340,4 +345,45 @@ fn one_closing_line_tells_the_whole_fetch() {
         assert_eq!(closed[0][field], value, "{}", closed[0]);
     }
     assert!(closed[0]["seconds"].is_number());
+}
+
+/// The shell's `--password-file <(command)`: what is inherited is there when it is read, and gone
+/// when the mail server starts.
+#[test]
+fn the_password_may_come_from_an_inherited_descriptor_or_standard_input() {
+    let pipe = |password: &str| {
+        let (reading, writing) = std::io::pipe().unwrap();
+        (&writing).write_all(password.as_bytes()).unwrap();
+        reading
+    };
+    let play = || {
+        scripted(|mut peer| {
+            opened(&mut peer);
+            peer.line().unwrap();
+            peer.send("250 turning\r\n");
+            (peer.secrets.clone(), peer.rest())
+        })
+    };
+    let inherited = pipe("s3cret word\n");
+    let open_on_exec = nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty());
+    nix::fcntl::fcntl(&inherited, open_on_exec).unwrap();
+    let path = format!("/dev/fd/{}", inherited.as_raw_fd());
+    for (file, input) in [
+        (path.as_str(), Stdio::null()),
+        ("-", Stdio::from(pipe("s3cret word\n"))),
+    ] {
+        let (address, provider) = play();
+        let output = Command::new(env!("CARGO_BIN_EXE_turnabout"))
+            .args(["fetch", "--host", "127.0.0.1", "--user", "alice"])
+            .args(["--port", &address.port().to_string()])
+            .args(["--hostname", "c.example.org", "--password-file", file])
+            .args(["--handoff", "exec", "--", "/bin/ls", "/proc/self/fd"])
+            .stdin(input)
+            .output()
+            .unwrap();
+        assert_eq!(outcome(&output).0, 0, "{output:?}");
+        let (responses, descriptors) = provider.join().unwrap();
+        assert_eq!(responses, [expected("s3cret word")]);
+        assert_eq!(descriptors, "0\n1\n2\n3\n");
+    }
 }

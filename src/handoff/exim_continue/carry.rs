@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::arguments::{arguments, probe};
 use super::{Ended, Form, Known, MESSAGES, QUEUE_TIME, Reversed};
-use crate::handoff::quit::quit;
+use crate::handoff::{quit::quit, told};
 use crate::queue::exim::Queue;
 use crate::queue::{QueueError, cut};
 use crate::smtp::domain::DomainList;
@@ -210,7 +210,7 @@ async fn carry(
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_LOOK),
-            _ = shutdown.changed() => {}
+            () = told(shutdown) => {}
             ended = child.wait(), if running => {
                 running = false;
                 failed = ended.ok().filter(|status| !status.success());

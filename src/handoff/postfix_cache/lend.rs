@@ -13,10 +13,10 @@ use tokio::sync::watch;
 
 use super::client::Client;
 use super::labels::{Customer, Labels};
-use super::rounds::{Next, Rounds};
+use super::rounds::{Next, ONE_BY_ONE, Rounds};
 use super::{Ended, HandoffError, Known, Reversed};
 use crate::handoff::line::Line;
-use crate::handoff::quit::quit;
+use crate::handoff::{quit::quit, told};
 use crate::queue::Snapshot;
 
 /// The line must be quiet for this long before anything is asked; on a slow line, for two round trips.
@@ -25,6 +25,8 @@ const QUIET: Duration = Duration::from_millis(200);
 const QUIET_LIMIT: Duration = Duration::from_secs(3);
 /// How long the queue, or a flush, may take to answer.
 const QUEUE_TIME: Duration = Duration::from_secs(60);
+/// How many last looks at the queue there are in a session, so that steady arrivals cannot keep it for ever.
+const LAST_LOOKS: u32 = 100;
 /// How many messages we remember by id.
 const MESSAGES: usize = 100_000;
 /// How long smtp(8) may take to put the connection back after its last message is done with.
@@ -92,6 +94,7 @@ impl Lent {
     async fn rounds(mut self, mut shutdown: watch::Receiver<bool>) -> Ended {
         let mut rounds = Rounds::default();
         let mut flush = Next::FlushAll;
+        let mut looks = LAST_LOOKS;
         loop {
             let before = Line::look(&self.reversed.released);
             if let Err(error) = self.lend().await {
@@ -115,23 +118,19 @@ impl Lent {
                         );
                         return self.finish(how).await;
                     }
-                    match rounds.next(&queue, &self.reversed.next_hops) {
-                        Next::Quit { left: 0 } => {
-                            return self.finish("delivered all".to_owned()).await;
-                        }
-                        Next::Quit { left } => {
-                            return self
-                                .finish(format!("delivered what could be, {left} messages put off"))
-                                .await;
-                        }
-                        again => {
-                            if !self.take_back().await {
-                                return self.left("the connection did not come back", false);
-                            }
-                            tracing::debug!(session = %self.reversed.session, left = queue.waiting.len(), "lending again");
-                            flush = again;
-                        }
+                    let next = rounds.next(&queue, &self.reversed.next_hops);
+                    if !self.take_back().await {
+                        return self.not_returned("delivered what could be").await;
                     }
+                    flush = match next {
+                        Next::Quit { left } => match self.last_look(&queue, &mut looks).await {
+                            Some(again) => again,
+                            None if left == 0 => return self.quit("delivered all".to_owned()).await,
+                            None => return self.quit(format!("delivered what could be, {left} messages put off")).await,
+                        },
+                        again => again,
+                    };
+                    tracing::debug!(session = %self.reversed.session, left = queue.waiting.len(), "lending again");
                 }
                 Pause::Closed => return self.closed().await,
                 Pause::Shutdown => return self.stop("shutting down").await,
@@ -169,7 +168,8 @@ impl Lent {
         let started = Instant::now();
         let mut ask_at = started;
         let mut renewed = started;
-        let half_ttl = self.known.ttl / 2;
+        // Well before its time in the cache is over, and as soon as it counts as idle.
+        let renewal = (self.known.ttl / 2).min(self.known.settings.idle_time).max(QUIET);
         loop {
             let Some(line) = Line::look(&self.reversed.released) else {
                 return Pause::Lost("not a TCP connection".to_owned());
@@ -211,9 +211,8 @@ impl Lent {
                         .max(quiet / 4)
                         .clamp(QUIET / 2, Duration::from_secs(5));
             }
-            if quiet >= half_ttl.min(self.known.settings.idle_time) && renewed.elapsed() >= half_ttl
-            {
-                if let Some(pause) = self.renew(line, quiet).await {
+            if quiet >= renewal && renewed.elapsed() >= renewal {
+                if let Some(pause) = self.renew(line, quiet, used).await {
                     return pause;
                 }
                 renewed = Instant::now();
@@ -223,13 +222,13 @@ impl Lent {
                 .max(Duration::from_millis(25));
             tokio::select! {
                 () = tokio::time::sleep(pause.min(QUIET)) => {}
-                _ = shutdown.changed() => {}
+                () = told(shutdown) => {}
             }
         }
     }
 
     /// Long quiet: puts the connection back into the cache before its time there is over, unless Postfix has it.
-    async fn renew(&mut self, line: Line, quiet: Duration) -> Option<Pause> {
+    async fn renew(&mut self, line: Line, quiet: Duration, used: bool) -> Option<Pause> {
         let connection = self.reversed.released.as_fd();
         match self.client.take_back(&self.labels, connection).await {
             Ok(true) if quiet >= self.known.settings.idle_time => {
@@ -241,7 +240,7 @@ impl Lent {
                     .snapshot(&self.reversed.domains, MESSAGES, QUEUE_TIME)
                     .await;
                 match (renewed, queue) {
-                    (Ok(()), Ok(queue)) => Some(Pause::Quiet { queue, used: true }),
+                    (Ok(()), Ok(queue)) => Some(Pause::Quiet { queue, used }),
                     (Err(error), _) => Some(Pause::Lost(error.to_string())),
                     (_, Err(error)) => Some(Pause::Lost(error.to_string())),
                 }
@@ -281,22 +280,37 @@ impl Lent {
         }
     }
 
+    /// The connection is ours again, and nothing was left to do. A message that came in this moment, or that changed
+    /// from one queue directory to another while they were listed, is seen now.
+    async fn last_look(&self, before: &Snapshot, looks: &mut u32) -> Option<Next> {
+        *looks = looks.checked_sub(1)?;
+        let now = self.known.queue.snapshot(&self.reversed.domains, MESSAGES, QUEUE_TIME).await.ok()?;
+        let new: Vec<String> = now.waiting.keys().filter(|id| !before.waiting.contains_key(*id)).cloned().collect();
+        if now.running == 0 && new.is_empty() {
+            return None;
+        }
+        // What is running finds the connection lent again, or is put off and flushed in the round after this.
+        Some(if new.len() > ONE_BY_ONE { Next::FlushAll } else { Next::Flush(new) })
+    }
+
     /// Takes the connection back and says QUIT.
     async fn finish(mut self, how: String) -> Ended {
         if self.take_back().await {
-            let remaining = self.remaining;
-            let clean = quit(self.reversed.released.into_fd()).await;
-            let how = if clean {
-                how
-            } else {
-                format!("{how}; no answer to QUIT")
-            };
-            return Ended {
-                how,
-                clean,
-                remaining,
-            };
+            return self.quit(how).await;
         }
+        self.not_returned(&how).await
+    }
+
+    /// Says QUIT on the connection, which is ours.
+    async fn quit(self, how: String) -> Ended {
+        let remaining = self.remaining;
+        let clean = quit(self.reversed.released.into_fd()).await;
+        let how = if clean { how } else { format!("{how}; no answer to QUIT") };
+        Ended { how, clean, remaining }
+    }
+
+    /// The cache has not given the connection back in time.
+    async fn not_returned(self, how: &str) -> Ended {
         if Line::look(&self.reversed.released).is_none_or(|line| !line.open) {
             return self.closed().await;
         }
@@ -314,13 +328,7 @@ impl Lent {
                 .await
                 .unwrap_or(false)
         {
-            let remaining = self.remaining;
-            let clean = quit(self.reversed.released.into_fd()).await;
-            return Ended {
-                how: why.to_owned(),
-                clean,
-                remaining,
-            };
+            return self.quit(why.to_owned()).await;
         }
         self.left(&format!("{why}, left with Postfix"), true)
     }

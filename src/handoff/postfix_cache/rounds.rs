@@ -10,7 +10,7 @@ const CHANCES: u8 = 3;
 /// How many rounds may follow each other in which nothing left the queue.
 const ROUNDS_WITHOUT_PROGRESS: u32 = 3;
 /// How many messages are flushed one by one; more are flushed by domain.
-const ONE_BY_ONE: usize = 20;
+pub(super) const ONE_BY_ONE: usize = 20;
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Rounds {
     /// Messages that came in since the flush, or that Postfix tried while the connection was not in the cache, were
     /// not tried: they are the reason for another round.
     pub fn next(&mut self, queue: &Snapshot, next_hops: &[NextHop]) -> Next {
-        let left = queue.waiting.len();
+        let left = queue.waiting.len() + queue.running;
         let progress = self.left.replace(left).is_none_or(|before| left < before);
         self.idle = if progress { 0 } else { self.idle + 1 };
         let mut untried = Vec::new();
@@ -56,7 +56,7 @@ impl Rounds {
         }
         if untried.is_empty() || self.idle >= ROUNDS_WITHOUT_PROGRESS {
             Next::Quit { left }
-        } else if untried.len() < left && untried.len() <= ONE_BY_ONE && !queue.truncated {
+        } else if untried.len() < queue.waiting.len() && untried.len() <= ONE_BY_ONE && !queue.truncated {
             untried.sort();
             Next::Flush(untried)
         } else {

@@ -13,7 +13,7 @@ use turnabout::queue::exim::Queue;
 use turnabout::smtp::domain::DomainList;
 
 use super::customer::{Customer, Manners, Seen};
-use super::machine::{in_a_machine, shell};
+use super::machine::{become_user, in_a_machine, shell};
 use super::mail::{inject, inject_many};
 use super::provider::{Port, nobody_stops, runtime, say};
 
@@ -337,4 +337,18 @@ fn new_mail_during_a_session_is_for_the_next_unless_exim_sees_it() {
             });
         },
     );
+}
+
+#[test]
+fn the_service_runs_as_exims_user() {
+    in_a_machine("handoff::exim::the_service_runs_as_exims_user", || {
+        start();
+        inject_many(3, "user", "example.org");
+        become_user("Debian-exim");
+        runtime().block_on(async {
+            let (ended, seen) = session(&exim().await, "example.org", ALICE, Manners::default()).await;
+            assert_eq!((ended.clean, ended.remaining), (true, Some(false)), "{}", log());
+            assert_eq!((seen.messages.len(), seen.quit), (3, true));
+        });
+    });
 }

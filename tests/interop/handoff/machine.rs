@@ -68,3 +68,11 @@ pub fn shell(script: &str) -> String {
     );
     text
 }
+
+/// From here on this process, which is the machine's own, is this user, as the service is.
+pub fn become_user(name: &str) {
+    let user = nix::unistd::User::from_name(name).unwrap().unwrap();
+    nix::unistd::setgroups(&[user.gid]).unwrap();
+    nix::unistd::setgid(user.gid).unwrap();
+    nix::unistd::setuid(user.uid).unwrap();
+}

@@ -9,7 +9,7 @@ use turnabout::queue::postfix::Queue;
 use turnabout::smtp::domain::DomainList;
 
 use super::customer::{Customer, Manners, Seen};
-use super::machine::{in_a_machine, shell};
+use super::machine::{become_user, in_a_machine, shell};
 use super::mail::{inject, inject_many};
 use super::provider::{Port, nobody_stops, runtime, say};
 
@@ -425,6 +425,118 @@ fn a_thousand_messages_take_seconds() {
                 last.elapsed(),
                 log().matches("Connection refused").count()
             );
+        });
+    });
+}
+
+#[test]
+fn the_service_runs_as_postfix() {
+    in_a_machine("handoff::postfix::the_service_runs_as_postfix", || {
+        start();
+        inject_many(3, "user", "example.org");
+        shell("sleep 1");
+        become_user("postfix");
+        runtime().block_on(async {
+            deferred("example.org", 3).await;
+            let (ended, seen, _) = session("example.org", ALICE, Manners::default()).await;
+            assert_eq!((ended.clean, ended.remaining), (true, Some(false)));
+            assert_eq!((seen.messages.len(), seen.quit), (3, true));
+        });
+    });
+}
+
+#[test]
+fn a_domain_that_cannot_be_flushed_is_said_so() {
+    in_a_machine("handoff::postfix::a_domain_that_cannot_be_flushed_is_said_so", || {
+        start();
+        shell("postconf -e fast_flush_domains=example.com; postfix reload 2>&1");
+        runtime().block_on(async {
+            inject_many(1, "user", "example.org");
+            deferred("example.org", 1).await;
+            let error = queue().flush(&"example.org".parse().unwrap(), Duration::from_secs(9)).await.unwrap_err();
+            println!("{error}");
+            assert!(error.to_string().contains("add it there"), "{error}");
+            let (ended, seen, _) = session("example.org", ALICE, Manners::default()).await;
+            assert!(ended.clean);
+            assert!(ended.how.contains("fast_flush_domains"), "{ended:?}");
+            assert!(seen.quit);
+        });
+    });
+}
+
+#[test]
+fn a_connection_that_postfix_does_not_use_ends_with_quit() {
+    in_a_machine("handoff::postfix::a_connection_that_postfix_does_not_use_ends_with_quit", || {
+        start();
+        runtime().block_on(async {
+            inject_many(1, "user", "example.org");
+            deferred("example.org", 1).await;
+            // Another next hop than the one in the table.
+            let cache = cache(2, 600).await;
+            let (port, address) = Port::open().await;
+            let list = DomainList::parse_atrn("example.org").unwrap();
+            let ready = cache.prepare(&list, &["[127.77.0.9]:2525".parse().unwrap()]).await.unwrap();
+            let customer = Customer::dial(address, Manners::default());
+            let reversed = port.turned("example.org", &["[127.77.0.9]:2525"], "s1").await;
+            let started = Instant::now();
+            let ended = ready.run(reversed, nobody_stops()).await;
+            say(&ended);
+            assert!((2..5).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+            assert!(ended.how.contains("did not use"), "{ended:?}");
+            assert!(customer.end().quit);
+        });
+    });
+}
+
+#[test]
+fn a_reload_of_postfix_loses_nothing() {
+    in_a_machine("handoff::postfix::a_reload_of_postfix_loses_nothing", || {
+        start();
+        runtime().block_on(async {
+            inject_many(40, "user", "example.org");
+            deferred("example.org", 40).await;
+            let after = Arc::new(|count| {
+                if count == 10 {
+                    shell("postfix reload >/dev/null 2>&1");
+                }
+            });
+            let manners = Manners { after: Some(after), think: Duration::from_millis(20), ..Manners::default() };
+            let (ended, seen, _) = session("example.org", ALICE, manners).await;
+            println!("{} after the reload: {ended:?}", seen.messages.len());
+            let left = waiting("example.org").await;
+            assert_eq!(seen.messages.len() + left, 40, "{}", log());
+            if left > 0 {
+                let (ended, seen, _) = session("example.org", ALICE, Manners::default()).await;
+                assert_eq!(ended.remaining, Some(false), "{}", log());
+                assert_eq!(seen.messages.len(), left);
+            }
+            assert!(!log().contains("status=bounced"), "{}", log());
+        });
+    });
+}
+
+#[test]
+fn shutdown_ends_an_idle_connection_with_quit() {
+    in_a_machine("handoff::postfix::shutdown_ends_an_idle_connection_with_quit", || {
+        start();
+        runtime().block_on(async {
+            inject_many(1, "user", "example.org");
+            deferred("example.org", 1).await;
+            let cache = cache(60, 600).await;
+            let (port, address) = Port::open().await;
+            let list = DomainList::parse_atrn("example.org").unwrap();
+            let ready = cache.prepare(&list, &["[127.77.0.9]:2525".parse().unwrap()]).await.unwrap();
+            let customer = Customer::dial(address, Manners::default());
+            let reversed = port.turned("example.org", &["[127.77.0.9]:2525"], "s1").await;
+            let (stop, stopping) = tokio::sync::watch::channel(false);
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                stop.send(true).unwrap();
+            });
+            let ended = ready.run(reversed, stopping).await;
+            say(&ended);
+            assert!(ended.clean);
+            assert!(customer.end().quit);
         });
     });
 }

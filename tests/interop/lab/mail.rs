@@ -1,5 +1,6 @@
 //! Messages: made byte by byte, put into a queue by SMTP, and recognised after delivery.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::net::TcpStream;
@@ -65,24 +66,22 @@ impl Mail {
     /// Checks that these messages, and nothing else, were delivered.
     pub fn assert_delivered(sent: &[Self], inbox: &[Vec<u8>]) {
         assert_eq!(sent.len(), inbox.len(), "messages delivered");
+        let mut by_name: BTreeMap<String, Vec<&[u8]>> = BTreeMap::new();
+        for file in inbox {
+            by_name
+                .entry(name_of(file).unwrap_or_default())
+                .or_default()
+                .push(file);
+        }
         for mail in sent {
-            let copies = inbox
-                .iter()
-                .filter(|file| mail.is_delivered_as(file))
-                .count();
-            assert_eq!(
-                copies,
-                1,
-                "copies of {}, which has {} bytes; delivered were:\n{}",
-                mail.name(),
-                mail.bytes.len(),
-                inbox
-                    .iter()
-                    .map(|file| format!(
-                        "{:?}\n",
-                        String::from_utf8_lossy(&file[..file.len().min(1500)])
-                    ))
-                    .collect::<String>()
+            let name = mail.name();
+            let copies = by_name.get(&name).map_or(&[][..], Vec::as_slice);
+            assert_eq!(copies.len(), 1, "copies of {name}");
+            let start = String::from_utf8_lossy(&copies[0][..copies[0].len().min(2000)]);
+            assert!(
+                mail.is_delivered_as(copies[0]),
+                "{name}, {} bytes, became {start:?}",
+                mail.bytes.len()
             );
         }
     }

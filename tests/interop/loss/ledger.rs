@@ -1,11 +1,11 @@
 //! The books: which messages there are, where each of them is, and whether that is right.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 
 use crate::lab::{Host, Mail, body_of_lines};
 
-use super::site::Site;
+use super::site::{Site, spooled, waiting};
 
 /// Lines of every message's body.
 pub const BODY: usize = 40;
@@ -50,7 +50,7 @@ impl Ledger {
 
     /// Puts mail into the queue if it has become short.
     pub fn refill(&mut self, site: &Site, least: usize, count: usize) {
-        if super::site::spooled(&site.provider) < least {
+        if spooled(&site.provider) < least {
             self.send(site, count);
         }
     }
@@ -125,14 +125,4 @@ impl Ledger {
         }
         copies
     }
-}
-
-/// The messages in a queue, by the name in their sender.
-fn waiting(host: &Host) -> BTreeSet<String> {
-    let listing = host.run("postqueue", &["-j"]);
-    let names = listing.lines().map(|line| {
-        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
-        entry["sender"].as_str().unwrap().split('@').next().unwrap().to_owned()
-    });
-    names.collect()
 }

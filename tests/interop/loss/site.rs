@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::lab::{Host, Lab, Mta, Running, wait_for};
 
@@ -24,12 +24,19 @@ pub struct Site {
     pub provider: Host,
     /// Sessions of a `turnabout serve` that was killed.
     dead: BTreeSet<String>,
+    /// Sessions of smtpd(8) that were killed.
+    killed: usize,
     _lab: Lab,
 }
 
 impl Site {
     /// Everybody waits no longer than `patience` seconds for the other side.
     pub fn new(patience: u32) -> Self {
+        Self::with(patience, &[])
+    }
+
+    /// The same with more settings for the provider's Postfix.
+    pub fn with(patience: u32, settings: &[&str]) -> Self {
         let mut lab = Lab::new();
         let provider = lab.provider(Mta::Postfix);
         let customer = lab.customer(Mta::Postfix);
@@ -37,7 +44,7 @@ impl Site {
             .split(' ')
             .map(|time| format!("smtp_{time}_timeout={patience}s"))
             .collect();
-        provider.postconf(&times.iter().map(String::as_str).collect::<Vec<_>>());
+        provider.postconf(&[settings, &times.iter().map(String::as_str).collect::<Vec<_>>()].concat());
         customer.postconf(&[&format!("smtpd_timeout={patience}s")]);
         append(
             &provider,
@@ -49,7 +56,7 @@ impl Site {
         append(&customer, &format!("command_time = \"{patience}s\"\n"));
         let serve = provider.serve();
         let scissors = Scissors::new(&customer, "10.99.0.2:3660", "10.99.0.1:366");
-        Self { scissors, serve, customer, provider, dead: BTreeSet::new(), _lab: lab }
+        Self { scissors, serve, customer, provider, dead: BTreeSet::new(), killed: 0, _lab: lab }
     }
 
     /// Fetches until the provider has nothing more; fails if that takes more than three sessions.
@@ -60,11 +67,11 @@ impl Site {
             fetch.wait(Duration::from_secs(180));
             connection.over(SOON);
             self.settle();
-            if spooled(&self.provider) == 0 {
+            if waiting(&self.provider).is_empty() {
                 return;
             }
         }
-        panic!("{} messages do not leave the provider", spooled(&self.provider));
+        panic!("messages do not leave the provider: {:?}", waiting(&self.provider));
     }
 
     /// SIGKILL for `turnabout serve`; its open sessions will never be closed in the log.
@@ -76,6 +83,12 @@ impl Site {
     /// Starts `turnabout serve` again.
     pub fn serve_again(&mut self) {
         self.serve = self.provider.serve();
+    }
+
+    /// Stops the customer's Postfix, which kills its sessions without a word in its log.
+    pub fn stop_customer(&mut self) {
+        self.customer.run("postfix", &["stop"]);
+        self.killed = self.connects() - self.smtpd_lines("]: disconnect from");
     }
 
     /// How many connections the customer's Postfix has had from its `pass` service.
@@ -93,7 +106,7 @@ impl Site {
         wait_for("end of all sessions", SOON, || {
             let open: BTreeSet<String> =
                 &(&self.sessions(" logged in ") - &self.sessions(" end=")) - &self.dead;
-            (open.is_empty() && self.connects() == self.smtpd_lines("]: disconnect from"))
+            (open.is_empty() && self.connects() == self.smtpd_lines("]: disconnect from") + self.killed)
             .then_some(())
         });
         self.settle_queues();
@@ -109,9 +122,14 @@ impl Site {
     /// Waits until Postfix has delivered on the customer's side and put off on the provider's.
     pub fn settle_queues(&self) {
         wait_for("customer's queue delivered", SOON, || (spooled(&self.customer) == 0).then_some(()));
+        // After a reload the queue manager leaves a message alone that its predecessor was at, until somebody asks for it.
+        let (mut last, mut since) = (0, Instant::now());
         wait_for("provider's queue at rest", SOON, || {
-            let busy: usize = SPOOL[..3].iter().map(|queue| files(&self.provider.path(&format!("/var/spool/postfix/{queue}")))).sum();
-            (busy == 0).then_some(())
+            let [entering, active] = [&SPOOL[..2], &SPOOL[2..3]].map(|queues| in_queues(&self.provider, queues));
+            if entering + active != last {
+                (last, since) = (entering + active, Instant::now());
+            }
+            (entering + active == 0 || active == 0 && since.elapsed() > Duration::from_secs(2)).then_some(())
         });
     }
 }
@@ -121,9 +139,24 @@ fn append(host: &Host, text: &str) {
     fs::write(host.path(file), host.read(file) + text).unwrap();
 }
 
+/// The messages that a Postfix has still to deliver, by the name in their sender. A queue file of which every recipient
+/// is done with may stay for a while, when the queue manager was restarted at the wrong moment.
+pub fn waiting(host: &Host) -> BTreeSet<String> {
+    let listing = host.run("postqueue", &["-j"]);
+    let entries = listing.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    entries
+        .filter(|entry| entry["recipients"].as_array().is_some_and(|recipients| !recipients.is_empty()))
+        .map(|entry| entry["sender"].as_str().unwrap().split('@').next().unwrap().to_owned())
+        .collect()
+}
+
 /// How many messages a Postfix has in its queue.
 pub fn spooled(host: &Host) -> usize {
-    SPOOL.iter().map(|queue| files(&host.path(&format!("/var/spool/postfix/{queue}")))).sum()
+    in_queues(host, &SPOOL)
+}
+
+fn in_queues(host: &Host, queues: &[&str]) -> usize {
+    queues.iter().map(|queue| files(&host.path(&format!("/var/spool/postfix/{queue}")))).sum()
 }
 
 /// Complete queue files: those that are still being written are not executable.

@@ -11,8 +11,8 @@ mod receiver;
 mod serve;
 
 pub use peer::Peer;
-pub use postfix::{Message, Postfix, install, write_open};
-pub use process::{PATIENCE, Running, until};
+pub use postfix::{Message, install, write_open};
+pub use process::until;
 pub use provider::{Fetch, opened, scripted, scripted_at};
-pub use receiver::{Passed, Receiver};
+pub use receiver::Receiver;
 pub use serve::{ALICE, ALICE_HOP, BOB, BOB_HOP, Serve, Setup, accounts, service_user};

@@ -259,13 +259,12 @@ pub fn receive(stream: &UnixStream) -> Option<OwnedFd> {
     let mut space = nix::cmsg_space!([RawFd; 1]);
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut space), flags).ok()?;
-    message.cmsgs().ok()?.find_map(|control| match control {
-        // SAFETY: the kernel has just made this descriptor for us alone.
-        ControlMessageOwned::ScmRights(received) => {
-            Some(unsafe { OwnedFd::from_raw_fd(*received.first()?) })
-        }
+    let received = message.cmsgs().ok()?.find_map(|control| match control {
+        ControlMessageOwned::ScmRights(received) => received.first().copied(),
         _ => None,
-    })
+    })?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Some(unsafe { OwnedFd::from_raw_fd(received) })
 }
 
 /// A directory that every user may use.

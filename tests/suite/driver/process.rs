@@ -89,10 +89,6 @@ impl Running {
         kill(Pid::from_raw(i32::try_from(self.id()).unwrap()), signal).unwrap();
     }
 
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
     /// Waits for its end; gives the exit status and the whole log.
     pub fn ended(&mut self) -> (ExitStatus, String) {
         let status = until("the program's end", || self.child.try_wait().unwrap());
