@@ -57,6 +57,13 @@ struct Account {
     derived: [OnceLock<ScramStored>; 2],
 }
 
+/// Two next hops that differ in their port only.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "cannot use the next hops {0} and {1}: Exim knows a next hop by its address alone, and would send the mail of both on one connection (give each its own address)"
+)]
+pub struct SharedAddress(NextHop, NextHop);
+
 /// Why granted domains cannot be delivered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
@@ -170,6 +177,23 @@ impl Accounts {
             }
         }
         Ok(granted)
+    }
+
+    /// For a mail server that knows a next hop by its address alone, as Exim does: no two of them share one.
+    ///
+    /// # Errors
+    /// The first two that do.
+    pub fn differ_in_address(&self) -> Result<(), SharedAddress> {
+        let mut seen: HashMap<IpAddr, &NextHop> = HashMap::new();
+        for account in &self.accounts {
+            for next_hop in std::iter::once(&account.next_hop).chain(account.next_hops.values()) {
+                let other = seen.insert(next_hop.ip(), next_hop);
+                if let Some(other) = other.filter(|other| *other != next_hop) {
+                    return Err(SharedAddress(other.clone(), next_hop.clone()));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn account(&self, user: &str) -> Option<&Account> {

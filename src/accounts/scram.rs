@@ -44,7 +44,14 @@ impl Shape {
 pub struct Visitor {
     accounts: Arc<Accounts>,
     peer: IpAddr,
-    reason: Mutex<Option<Reason>>,
+    last: Mutex<Last>,
+}
+
+/// The last user looked up, and why it cannot succeed.
+#[derive(Debug, Default, Clone)]
+struct Last {
+    user: Option<String>,
+    reason: Option<Reason>,
 }
 
 impl Visitor {
@@ -52,14 +59,28 @@ impl Visitor {
     /// could have been wrong.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last().reason
+    }
+
+    /// The last user looked up, as it named itself.
+    #[must_use]
+    pub fn user(&self) -> Option<String> {
+        self.last().user
+    }
+
+    fn last(&self) -> Last {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
     }
 }
 
 impl ScramKeys for Visitor {
     fn lookup(&self, user: &str, hash: ScramHash) -> ScramStored {
         let (stored, reason) = self.accounts.scram(user, hash, self.peer);
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last {
+            user: Some(user.to_owned()),
+            reason,
+        };
         stored
     }
 }
@@ -72,7 +93,7 @@ impl Accounts {
         Arc::new(Visitor {
             accounts: Arc::clone(self),
             peer,
-            reason: Mutex::new(None),
+            last: Mutex::default(),
         })
     }
 

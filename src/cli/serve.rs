@@ -44,7 +44,10 @@ fn settings(path: &Path) -> Result<Serve, ConfigError> {
 /// Says whether the accounts can be read as well.
 fn check(path: &Path, settings: &Serve) -> Exit {
     // Only logins need a secret key here.
-    match Accounts::load(&settings.accounts, &StandInKey::new([0; 32])) {
+    let accounts = Accounts::load(&settings.accounts, &StandInKey::new([0; 32]))
+        .map_err(ServeError::from)
+        .and_then(|accounts| Ok(serve::fits(settings, &accounts).map(|()| accounts)?));
+    match accounts {
         Ok(accounts) => {
             tracing::info!(
                 config = %path.display(),
@@ -63,7 +66,7 @@ fn exit(error: &ServeError) -> Exit {
     match error {
         ServeError::Listen(_) => Exit::Unavailable,
         ServeError::Privileges(_) => Exit::Refused,
-        ServeError::Accounts(_) | ServeError::Handoff(_) => Exit::Config,
+        ServeError::Accounts(_) | ServeError::NextHops(_) | ServeError::Handoff(_) => Exit::Config,
         ServeError::Start(_) => Exit::Internal,
     }
 }

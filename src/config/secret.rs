@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
@@ -16,6 +16,9 @@ use crate::sasl::Secret;
 
 /// More than any password; a wrong file is noticed instead of read to the end.
 const LONGEST: u64 = 4096;
+
+/// How long a password command may take to end when it has closed its output.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// How long a password command may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -101,12 +104,16 @@ impl SecretSource {
             .spawn()
             .map_err(failed)?;
         let text = self.printed(&mut child);
-        if text.is_err() {
+        let ended = text.is_ok() && ends_soon(&mut child);
+        if !ended {
             // Already gone is as good as killed.
             child.kill().ok();
         }
         let status = child.wait().map_err(failed)?;
         let text = text?;
+        if !ended {
+            return Err(self.error("it closed its output and did not end", advice));
+        }
         if !status.success() {
             return Err(self.error(&format!("it ended with {status}"), advice));
         }
@@ -154,4 +161,16 @@ impl SecretSource {
     fn error(&self, cause: &str, advice: &str) -> ConfigError {
         ConfigError::new("read", self.to_string(), cause, advice)
     }
+}
+
+/// Waits for a child that has nothing more to say. True when it has ended, or cannot be asked.
+fn ends_soon(child: &mut Child) -> bool {
+    let by = Instant::now() + ENDING;
+    while let Ok(None) = child.try_wait() {
+        if Instant::now() >= by {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
 }

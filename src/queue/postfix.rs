@@ -125,7 +125,9 @@ impl Queue {
         );
         match program.output(limit).await {
             Ok(_) => Ok(()),
-            Err(QueueError::Failed { said, .. }) if said.contains("Flush service is not configured") => {
+            Err(QueueError::Failed { said, .. })
+                if said.contains("Flush service is not configured") =>
+            {
                 Err(QueueError::NotFlushable {
                     domain: domain.clone(),
                     said,

@@ -2,6 +2,7 @@
 //! mail server stand ready? All of it before the 250, while 450, 451 and 453 are still possible.
 
 use super::state::{Files, NotNow, Reserved, State};
+use crate::accounts::GrantError;
 use crate::handoff::provider::Ready;
 use crate::odmr::provider::{QueueAnswer, Request};
 use crate::report;
@@ -43,29 +44,43 @@ async fn prepare(
 ) -> Result<Turn, QueueAnswer> {
     let serve = &files.serve;
     let user = report::safe(&request.user);
-    let reserved = state
+    let later = |not_now: NotNow| {
+        tracing::info!(session = id, %user, "450: {}", not_now.reason());
+        match not_now {
+            NotNow::Busy => QueueAnswer::Busy,
+            NotNow::TooSoon => QueueAnswer::TooSoon,
+        }
+    };
+    let mut reserved = state
         .reserve(&request.user, serve.retry_interval)
-        .map_err(|not_now| {
-            tracing::info!(session = id, %user, "450: {}", not_now.reason());
-            match not_now {
-                NotNow::Busy => QueueAnswer::Busy,
-                NotNow::TooSoon => QueueAnswer::TooSoon,
-            }
-        })?;
+        .map_err(later)?;
     let unavailable = |why: String| {
         tracing::error!(session = id, %user, domains = %request.domains, "451: {why}");
         QueueAnswer::Unavailable
     };
-    let next_hops = files
-        .accounts
-        .grant(&request.user, &request.domains)
-        .map_err(|error| unavailable(error.to_string()))?;
+    // By the accounts as they are now, not as they were at the login: what the operator has taken away since then
+    // does not travel (rule R18).
+    let accounts = Arc::clone(&state.files().accounts);
+    let next_hops =
+        accounts
+            .grant(&request.user, &request.domains)
+            .map_err(|error| match error {
+                GrantError::UnknownUser | GrantError::Foreign(_) => {
+                    tracing::warn!(session = id, %user, domains = %request.domains, "450: {error}");
+                    QueueAnswer::Refused
+                }
+                GrantError::SharedNextHop { .. } => unavailable(error.to_string()),
+            })?;
+    reserved.hold(&next_hops).map_err(later)?;
     let asked = async {
-        match state
+        // An error would mean that the semaphore was closed, which never happens; then nothing is limited.
+        let room = state.queue_asks.acquire().await;
+        let waiting = state
             .handoff
             .waiting(&request.domains, serve.limits.queue_time)
-            .await
-        {
+            .await;
+        drop(room);
+        match waiting {
             Ok(true) => {}
             Ok(false) => return Err(QueueAnswer::NoMail),
             Err(error) => return Err(unavailable(error.to_string())),

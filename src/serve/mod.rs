@@ -5,17 +5,19 @@
 //! where the start succeeded) and the mail server asked for its version and its sockets.
 
 mod asking;
+mod failures;
 mod listener;
 mod privileges;
+mod refusal;
 mod reload;
 mod session;
 mod state;
 mod turned;
 
-use crate::accounts::{Accounts, StandInKey};
+use crate::accounts::{Accounts, SharedAddress, StandInKey};
 use crate::config;
 use crate::handoff::provider::ProviderHandoff;
-use crate::smtp::COMMAND_LIMIT;
+use crate::smtp::{COMMAND_LIMIT, Reply};
 use crate::wire::Wire;
 use state::{Files, State};
 use std::io;
@@ -59,6 +61,9 @@ pub enum ServeError {
     /// The accounts file.
     #[error(transparent)]
     Accounts(#[from] crate::accounts::AccountsError),
+    /// The accounts do not go with the mail server.
+    #[error(transparent)]
+    NextHops(#[from] SharedAddress),
     /// The mail server.
     #[error(transparent)]
     Handoff(#[from] crate::handoff::HandoffError),
@@ -81,6 +86,7 @@ pub fn run(options: Options) -> Result<(), ServeError> {
     privileges::drop_to(&user)?;
     let key = StandInKey::draw().map_err(|error| io::Error::other(error.to_string()))?;
     let accounts = Arc::new(Accounts::load(&options.serve.accounts, &key)?);
+    fits(&options.serve, &accounts)?;
     // Password hashes may take tens of megabytes each and all of a processor: a few at a time,
     // the others wait.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -92,6 +98,17 @@ pub fn run(options: Options) -> Result<(), ServeError> {
     // What is still in a blocking call (a password hash) is not waited for.
     runtime.shutdown_background();
     ended
+}
+
+/// Whether the accounts go with the mail server: each of its next hops is one customer's.
+///
+/// # Errors
+/// Two next hops that Exim would take for one.
+pub fn fits(serve: &config::Serve, accounts: &Accounts) -> Result<(), SharedAddress> {
+    match serve.handoff {
+        config::ProviderHandoff::PostfixCache => Ok(()),
+        config::ProviderHandoff::EximContinue => accounts.differ_in_address(),
+    }
 }
 
 async fn serve(
@@ -179,20 +196,29 @@ fn admit(sessions: &mut JoinSet<()>, state: &Arc<State>, stream: TcpStream) {
     let address = wire.peer().ip();
     if !files.admits(address) {
         tracing::info!(peer = %wire.peer(), "554: not in serve.sources");
-        let reply = session::not_for_you(&files);
-        sessions.spawn(async move { session::turn_away(wire, &reply).await });
+        turn_away(sessions, state, wire, refusal::not_for_you(&files));
         return;
     }
     let Some(admitted) = state.admit(address) else {
         tracing::warn!(peer = %wire.peer(), "421: too many connections (see serve.limits)");
-        let reply = session::busy(&files);
-        sessions.spawn(async move { session::turn_away(wire, &reply).await });
+        turn_away(sessions, state, wire, refusal::busy(&files));
         return;
     };
     let state = Arc::clone(state);
     sessions.spawn(async move {
         session::serve(state, wire).await;
         drop(admitted);
+    });
+}
+
+/// Tells a connection that it is not served, if not too many are being told so.
+fn turn_away(sessions: &mut JoinSet<()>, state: &Arc<State>, wire: Wire, reply: Reply) {
+    let Some(room) = state.may_turn_away() else {
+        return;
+    };
+    sessions.spawn(async move {
+        refusal::turn_away(wire, &reply).await;
+        drop(room);
     });
 }
 

@@ -11,11 +11,9 @@ use std::sync::Arc;
 pub(super) fn reload(config_file: &Path, state: &State) {
     match read(config_file, state) {
         Ok(files) => {
-            tracing::info!(
-                accounts = files.accounts.len(),
-                "reloaded, valid for new sessions"
-            );
+            let accounts = files.accounts.len();
             state.replace(files);
+            tracing::info!(accounts, "reloaded, valid for new sessions");
         }
         Err(why) => tracing::error!("cannot reload: {why} (everything stays as it was)"),
     }
@@ -30,6 +28,7 @@ fn read(config_file: &Path, state: &State) -> Result<Files, String> {
     }
     let accounts =
         Accounts::load(&serve.accounts, &state.key).map_err(|error| error.to_string())?;
+    super::fits(&serve, &accounts).map_err(|error| error.to_string())?;
     Ok(Files {
         serve,
         accounts: Arc::new(accounts),

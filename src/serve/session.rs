@@ -2,6 +2,7 @@
 //! machine. The machine decides; this file reads, asks, writes and keeps the time.
 
 use super::asking::{self, Turn};
+use super::refusal;
 use super::state::{Files, State};
 use super::turned;
 use crate::accounts::{Outcome as Judged, Visitor};
@@ -15,10 +16,10 @@ use crate::smtp::{DomainList, Reply};
 use crate::wire::{Wire, WireError};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-/// How long the one reply to a connection that is not served may take.
-const WRITE_TIME: Duration = Duration::from_secs(60);
+/// The pause between two questions to the queue on one connection.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
 
 /// The phrase for a connection that broke or was dropped.
 const LOST: &str = "lost before the turn";
@@ -33,7 +34,7 @@ pub(super) async fn serve(state: Arc<State>, wire: Wire) {
             session = closing.id(),
             "cannot draw random octets: the system gives none"
         );
-        Box::pin(turn_away(wire, &busy(&files))).await;
+        Box::pin(refusal::turn_away(wire, &refusal::busy(&files))).await;
         return closing.close("no random octets, answered 421");
     };
     let session = Session::new(&state, &files, wire, closing, seed);
@@ -57,29 +58,6 @@ pub(super) async fn serve(state: Arc<State>, wire: Wire) {
     closing.close(end);
 }
 
-/// 421 in the place of the greeting: come back later (RFC 5321 3.8).
-pub(super) fn busy(files: &Files) -> Reply {
-    Reply::plain(
-        421,
-        &format!("{} too busy, try later", files.serve.hostname),
-    )
-}
-
-/// 554 in the place of the greeting: no service for this address (RFC 5321 3.1, rule R31).
-pub(super) fn not_for_you(files: &Files) -> Reply {
-    Reply::plain(
-        554,
-        &format!("{} no service for your address", files.serve.hostname),
-    )
-}
-
-/// Answers a connection that is not served at all, in the place of the greeting.
-pub(super) async fn turn_away(mut wire: Wire, reply: &Reply) {
-    if let Ok(Ok(())) = timeout(WRITE_TIME, wire.send(&reply.to_bytes())).await {
-        wire.close().await;
-    }
-}
-
 /// What a session holds until it is turned or ends.
 struct Session<'a> {
     state: &'a Arc<State>,
@@ -91,6 +69,10 @@ struct Session<'a> {
     visitor: Arc<Visitor>,
     /// The login, and after it the turn, must have come by then: NOOP keeps nobody here (rule C12).
     turn_by: Instant,
+    /// Before this time the queue is not asked again.
+    ask_after: Instant,
+    /// What a failed login has to wait for, beyond what this connection alone deserves (rule C11).
+    penalty: Duration,
     /// Made ready before the 250, used behind it.
     turn: Option<Turn>,
 }
@@ -132,6 +114,8 @@ impl<'a> Session<'a> {
             machine,
             visitor,
             turn_by,
+            ask_after: Instant::now(),
+            penalty: Duration::ZERO,
             turn: None,
         }
     }
@@ -142,10 +126,10 @@ impl<'a> Session<'a> {
             next = match next {
                 Err(end) => return (self.closing, Outcome::Over(end.to_owned())),
                 Ok(Action::Say(reply)) => self.say_and_listen(&reply).await,
-                Ok(Action::SayAfter(delay, reply)) => {
-                    sleep(delay).await;
-                    self.say_and_listen(&reply).await
-                }
+                Ok(Action::SayAfter(delay, reply)) => tokio::select! {
+                    () = sleep(delay.max(self.penalty)) => self.say_and_listen(&reply).await,
+                    () = self.state.stopped() => Ok(Action::Close(self.machine.shutting_down())),
+                },
                 Ok(Action::Close(reply)) => return Box::pin(self.close(&reply)).await,
                 Ok(Action::Verify(evidence)) => Ok(self.verify(evidence).await),
                 Ok(Action::Access { user }) => Ok(self.access(&user)),
@@ -164,10 +148,16 @@ impl<'a> Session<'a> {
 
     /// Is there mail, and is the mail server ready? Told to stop meanwhile, nobody waits for that.
     async fn ask(&mut self, request: &Request) -> Next {
+        let ask = async {
+            // Over and over again on one connection is made slow, not refused: nobody has to wait the first time.
+            sleep_until(self.ask_after).await;
+            asking::ask(self.state, self.files, self.closing.id(), request).await
+        };
         let asked = tokio::select! {
-            asked = asking::ask(self.state, self.files, self.closing.id(), request) => asked,
+            asked = ask => asked,
             () = self.state.stopped() => return Ok(Action::Close(self.machine.shutting_down())),
         };
+        self.ask_after = Instant::now() + ASK_PAUSE;
         self.turn = asked.turn;
         let pending = self.wire.pending().map_err(|_| LOST)?;
         Ok(self.machine.answered(asked.answer, pending))
@@ -283,14 +273,18 @@ impl<'a> Session<'a> {
     }
 
     /// An AUTH exchange failed inside the machine: SCRAM, a cancel, or nonsense.
-    fn exchange_failed(&self) {
-        let reason = self.visitor.reason();
+    fn exchange_failed(&mut self) {
+        let (user, reason) = (self.visitor.user(), self.visitor.reason());
+        self.penalty = self
+            .state
+            .login_failed(self.wire.peer().ip(), user.as_deref());
         let reason = reason.map_or_else(
             || "exchange failed or cancelled".to_owned(),
             |it| it.to_string(),
         );
         tracing::warn!(
             session = self.closing.id(), peer = %self.wire.peer(),
+            user = user.map(|user| safe(&user).to_string()),
             "login refused: {reason}"
         );
     }
@@ -303,7 +297,8 @@ impl<'a> Session<'a> {
     }
 
     /// The peer hears 535 whatever the reason; the log tells the operator (rule B74).
-    fn rejected(&self, user: &str, reason: &dyn std::fmt::Display) -> Verdict {
+    fn rejected(&mut self, user: &str, reason: &dyn std::fmt::Display) -> Verdict {
+        self.penalty = self.state.login_failed(self.wire.peer().ip(), Some(user));
         tracing::warn!(
             session = self.closing.id(), peer = %self.wire.peer(), user = %safe(user),
             "login refused: {reason}"

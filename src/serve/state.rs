@@ -1,15 +1,24 @@
 //! What all sessions of the provider share: accounts, the customers that are being served, and
 //! the word to stop.
 
+use super::failures::Failures;
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
 use crate::handoff::provider::ProviderHandoff;
 use crate::sasl::Mechanism;
+use crate::smtp::next_hop::NextHop;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// How many connections hear at one time that they are not served; more are closed without a word, so that a flood
+/// of them takes no descriptors from those that are.
+const TURNED_AWAY: usize = 100;
+
+/// How many customers' queue questions run at one time; the others wait within `queue_time`.
+const QUEUE_ASKS: usize = 8;
 
 /// One value for the whole process; sessions hold it through an `Arc`.
 #[derive(Debug)]
@@ -21,6 +30,10 @@ pub(super) struct State {
     pub(super) handoff: ProviderHandoff,
     served: Mutex<Served>,
     connected: Mutex<Connected>,
+    failures: Mutex<Failures>,
+    turned_away: Arc<Semaphore>,
+    /// To ask the queue costs a process and a pass through it: a few at a time, however many customers there are.
+    pub(super) queue_asks: Semaphore,
     /// Turns true once, at SIGTERM.
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -55,6 +68,8 @@ impl Files {
 #[derive(Debug, Default)]
 struct Served {
     now: HashSet<String>,
+    /// The next hops for which a connection is with the mail server.
+    next_hops: HashSet<NextHop>,
     last: HashMap<String, Instant>,
 }
 
@@ -78,7 +93,7 @@ impl NotNow {
     /// For the log.
     pub(super) fn reason(self) -> &'static str {
         match self {
-            Self::Busy => "another session of this customer is open",
+            Self::Busy => "another session of this customer, or on its next hop, is open",
             Self::TooSoon => "served less than serve.retry_interval ago",
         }
     }
@@ -97,6 +112,9 @@ impl State {
             handoff,
             served: Mutex::default(),
             connected: Mutex::default(),
+            failures: Mutex::default(),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
+            queue_asks: Semaphore::new(QUEUE_ASKS),
             stopping,
         }
     }
@@ -117,6 +135,11 @@ impl State {
         let mut stopping = self.stopping.clone();
         // An error means that whoever could say "stop" is gone, which is the same.
         drop(stopping.wait_for(|stop| *stop).await);
+    }
+
+    /// Remembers a failed login; the answer to it has to wait for this long (rule C11).
+    pub(super) fn login_failed(&self, peer: IpAddr, user: Option<&str>) -> Duration {
+        lock(&self.failures).note(peer, user, Instant::now())
     }
 
     /// Reserves the customer for one session; dropping the value frees it.
@@ -140,7 +163,13 @@ impl State {
         Ok(Reserved {
             state: Arc::clone(self),
             user: user.to_owned(),
+            next_hops: Vec::new(),
         })
+    }
+
+    /// Room to tell one more connection that it is not served.
+    pub(super) fn may_turn_away(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turned_away).try_acquire_owned().ok()
     }
 
     /// Admits a connection from `address`, unless there are too many (421).
@@ -167,9 +196,22 @@ impl State {
 pub(super) struct Reserved {
     state: Arc<State>,
     user: String,
+    next_hops: Vec<NextHop>,
 }
 
 impl Reserved {
+    /// Reserves the next hops as well: a reload may have given one of them to another customer, while the mail
+    /// server still has the former customer's connection under its name.
+    pub(super) fn hold(&mut self, next_hops: &[NextHop]) -> Result<(), NotNow> {
+        let mut served = lock(&self.state.served);
+        if next_hops.iter().any(|one| served.next_hops.contains(one)) {
+            return Err(NotNow::Busy);
+        }
+        served.next_hops.extend(next_hops.iter().cloned());
+        self.next_hops = next_hops.to_vec();
+        Ok(())
+    }
+
     /// From now on `serve.retry_interval` runs: the customer had its turn.
     pub(super) fn had_its_turn(&self) {
         lock(&self.state.served)
@@ -180,7 +222,11 @@ impl Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        lock(&self.state.served).now.remove(&self.user);
+        let mut served = lock(&self.state.served);
+        served.now.remove(&self.user);
+        for next_hop in &self.next_hops {
+            served.next_hops.remove(next_hop);
+        }
     }
 }
 

@@ -89,8 +89,9 @@ async fn first_words(part: &Part<'_>, wire: &mut Wire) -> Result<(String, Offer)
         };
         match machine.reply(reply) {
             GreetingStep::Send(line) => {
-                wire.send(&line)
+                timeout_at(by, wire.send(&line))
                     .await
+                    .map_err(|_| "the customer does not read after the turn".to_owned())?
                     .map_err(|error| format!("after the turn: {error}"))?;
             }
             GreetingStep::Ready { customer, offer } => return Ok((customer, offer)),
@@ -115,8 +116,13 @@ async fn read_reply(wire: &mut Wire, replies: &mut ReplyReader) -> Result<Reply,
 
 /// Ends in good order: QUIT, and its 221 if it comes soon (RFC 5321 4.1.1.10).
 async fn quit(machine: &mut Greeting, wire: &mut Wire, replies: &mut ReplyReader) {
-    if wire.send(&machine.finish()).await.is_ok() {
-        let answered = timeout(QUIT_TIME, read_reply(wire, replies)).await;
-        tracing::debug!(answered = answered.is_ok(), "QUIT after the turn");
-    }
+    let said = async {
+        wire.send(&machine.finish()).await.ok()?;
+        read_reply(wire, replies).await.ok()
+    };
+    let answered = timeout(QUIT_TIME, said).await;
+    tracing::debug!(
+        answered = matches!(answered, Ok(Some(_))),
+        "QUIT after the turn"
+    );
 }

@@ -34,9 +34,13 @@ const LOOK: usize = 2048;
 /// How long [`Wire::close`] waits for the peer to close as well.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Silence on the line after which the kernel begins to ask whether the peer is still there.
-/// The option stays with the socket, so it serves the mail server after the turn as well.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(120);
+/// Silence on the line after which the kernel begins to ask whether the peer is still there, how often it asks again,
+/// and after how many silences the connection is dead. The options stay with the socket, so they serve the mail server
+/// after the turn as well: a customer whose line has died is served again when the dead one is found out.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(30), 4);
+
+/// How long sent octets may stay unacknowledged: as long as SMTP waits for a reply at least (RFC 5321 4.5.3.2.1).
+const UNACKNOWLEDGED: Duration = Duration::from_secs(300);
 
 /// Why no line came.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +75,14 @@ impl Wire {
         let local = canonical(stream.local_addr()?);
         // Replies are single small writes: waiting to fill a segment only adds delay.
         stream.set_nodelay(true)?;
-        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
-        socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        let (idle, interval, retries) = KEEPALIVE;
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval(interval)
+            .with_retries(retries);
+        let socket = socket2::SockRef::from(&stream);
+        socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
         Ok(Self {
             stream,
             reader: LineReader::new(limit),

@@ -48,6 +48,17 @@ fn a_next_hop_that_serves_more_than_was_asked_for_is_refused() {
     );
 }
 
+/// Rules: C10
+#[test]
+fn next_hops_that_differ_in_their_port_only_are_one_to_exim() {
+    assert_eq!(accounts(TWO).differ_in_address(), Ok(()));
+    let shared = TWO.replace("[127.77.0.3]:2525", "[127.77.0.1]:2526");
+    let error = accounts(&shared).differ_in_address().unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("[127.77.0.1]:2525"), "{text}");
+    assert!(text.contains("[127.77.0.1]:2526"), "{text}");
+}
+
 /// Rules: R18
 #[test]
 fn what_a_reload_took_away_is_not_granted() {

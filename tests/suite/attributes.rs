@@ -3,22 +3,36 @@
 use proptest::prelude::*;
 use turnabout::handoff::attributes::{AttributeError, LIST_LIMIT, Reader, VALUE_LIMIT, encode};
 
-fn read(bytes: &[u8]) -> Result<(usize, Option<Vec<(String, String)>>), AttributeError> {
+type Pairs = Vec<(String, String)>;
+
+fn read(bytes: &[u8]) -> Result<(usize, Option<Pairs>), AttributeError> {
     let (taken, list) = Reader::new().feed(bytes)?;
-    let pairs = list.map(|list| list.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
+    let pairs = list.map(|list| {
+        list.iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    });
     Ok((taken, pairs))
 }
 
 #[test]
 fn a_list_is_names_and_values_each_ended_by_a_nul_and_one_nul_more() {
-    let list = encode(&[("request", "find_dest"), ("label", "odmr\n[127.77.0.1]:2525\n")]);
-    assert_eq!(list, b"request\0find_dest\0label\0odmr\n[127.77.0.1]:2525\n\0\0");
+    let list = encode(&[
+        ("request", "find_dest"),
+        ("label", "odmr\n[127.77.0.1]:2525\n"),
+    ]);
+    assert_eq!(
+        list,
+        b"request\0find_dest\0label\0odmr\n[127.77.0.1]:2525\n\0\0"
+    );
     assert_eq!(encode(&[("dummy", "")]), b"dummy\0\0\0");
 }
 
 #[test]
 fn a_name_may_come_twice_and_the_first_is_found() {
-    let (_, list) = Reader::new().feed(b"status\x000\0property\0one\0property\0two\0\0").unwrap();
+    let (_, list) = Reader::new()
+        .feed(b"status\x000\0property\0one\0property\0two\0\0")
+        .unwrap();
     let list = list.unwrap();
     assert_eq!(list.get("property"), Some("one"));
     assert_eq!(list.iter().count(), 3);
@@ -33,7 +47,12 @@ fn nothing_is_taken_beyond_the_end_of_a_list() {
 
 #[test]
 fn a_nul_in_a_value_or_an_empty_name_cannot_end_the_list_early() {
-    let list = encode(&[("label", "a\0b"), ("", "lost"), ("\0", "lost"), ("status", "0")]);
+    let list = encode(&[
+        ("label", "a\0b"),
+        ("", "lost"),
+        ("\0", "lost"),
+        ("status", "0"),
+    ]);
     assert_eq!(list, b"label\0ab\0status\x000\0\0");
 }
 

@@ -275,6 +275,7 @@ fn nothing_of_a_login_is_in_the_customers_log_at_any_level() {
         let mut secrets = provider.join().unwrap();
         secrets.push(run.password.to_owned());
         secrets.push(STANDARD.encode(run.password));
+        secrets.extend(crate::serve_log::decoded(&secrets));
         let log = String::from_utf8(output.stderr.clone()).unwrap();
         assert!(log.contains("fetch finished"), "{log}");
         let (code, said) = outcome(&output);

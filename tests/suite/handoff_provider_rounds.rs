@@ -14,31 +14,51 @@ fn next_hop() -> NextHop {
 }
 
 fn queue(messages: &[(&str, &str)]) -> Snapshot {
-    let waiting = messages
-        .iter()
-        .map(|(id, reason)| ((*id).to_owned(), Waiting { arrival: id.len() as u64, reason: (*reason).to_owned() }));
-    Snapshot { waiting: waiting.collect(), running: 0, truncated: false }
+    let waiting = messages.iter().map(|(id, reason)| {
+        (
+            (*id).to_owned(),
+            Waiting {
+                arrival: id.len() as u64,
+                reason: (*reason).to_owned(),
+            },
+        )
+    });
+    Snapshot {
+        waiting: waiting.collect(),
+        running: 0,
+        truncated: false,
+    }
 }
 
 const SAID: &str = "host customer.example.org[203.0.113.9] said: 450 4.2.0 Come again (in reply to RCPT TO command)";
 const REFUSED: &str = "connect to 127.77.0.1[127.77.0.1]:2525: Connection refused";
-const SUSPENDED: &str = "delivery temporarily suspended: connect to 127.77.0.1[127.77.0.1]:2525: Connection refused";
+const SUSPENDED: &str =
+    "delivery temporarily suspended: connect to 127.77.0.1[127.77.0.1]:2525: Connection refused";
 
 #[test]
 fn what_the_customer_put_off_is_not_tried_again() {
     let mut rounds = Rounds::default();
-    assert_eq!(rounds.next(&queue(&[("A", SAID), ("B", SAID)]), &[next_hop()]), Next::Quit { left: 2 });
+    assert_eq!(
+        rounds.next(&queue(&[("A", SAID), ("B", SAID)]), &[next_hop()]),
+        Next::Quit { left: 2 }
+    );
 }
 
 #[test]
 fn an_empty_queue_ends_the_session() {
-    assert_eq!(Rounds::default().next(&queue(&[]), &[next_hop()]), Next::Quit { left: 0 });
+    assert_eq!(
+        Rounds::default().next(&queue(&[]), &[next_hop()]),
+        Next::Quit { left: 0 }
+    );
 }
 
 #[test]
 fn new_mail_is_flushed_by_itself_beside_what_was_put_off() {
     let mut rounds = Rounds::default();
-    let next = rounds.next(&queue(&[("A", SAID), ("B", "deferred transport"), ("C", "")]), &[next_hop()]);
+    let next = rounds.next(
+        &queue(&[("A", SAID), ("B", "deferred transport"), ("C", "")]),
+        &[next_hop()],
+    );
     assert_eq!(next, Next::Flush(vec!["B".to_owned(), "C".to_owned()]));
 }
 
@@ -57,32 +77,65 @@ fn mail_that_missed_the_connection_is_flushed_again_but_not_for_ever() {
 #[test]
 fn a_customer_cannot_ask_for_more_rounds_by_what_he_says() {
     let said = "host c.example[203.0.113.9] said: 450 connect to 127.77.0.1[127.77.0.1]:2525: deferred transport";
-    assert_eq!(Rounds::default().next(&queue(&[("A", said)]), &[next_hop()]), Next::Quit { left: 1 });
+    assert_eq!(
+        Rounds::default().next(&queue(&[("A", said)]), &[next_hop()]),
+        Next::Quit { left: 1 }
+    );
 }
 
 fn labels(form: Form, offer: &Offer) -> Labels {
-    let customer = Customer { name: "customer.example.org", address: "203.0.113.9:1366".parse().unwrap(), offer };
+    let customer = Customer {
+        name: "customer.example.org",
+        address: "203.0.113.9:1366".parse().unwrap(),
+        offer,
+    };
     Labels::new(form, "odmr", &[next_hop()], customer, 1_800_000_000)
 }
 
 #[test]
 fn each_postfix_gets_the_words_it_uses_itself() {
-    let offer = Offer { pipelining: true, has_size: true, ..Offer::default() };
+    let offer = Offer {
+        pipelining: true,
+        has_size: true,
+        ..Offer::default()
+    };
     let old = labels(Form::Plain, &offer);
-    assert_eq!(old.destinations, ["odmr\n[127.77.0.1]:2525\n"]);
+    // 3.7.11 asks with the first, 3.10.13 with the third, or with the fourth for SMTPUTF8.
+    let forms = ["", "0\n", "0\n0\n", "0\n1\n"];
+    assert_eq!(
+        old.destinations,
+        forms.map(|form| format!("odmr\n[127.77.0.1]:2525\n{form}"))
+    );
     assert_eq!(
         old.destination_properties,
-        ["destination=[127.77.0.1]:2525\nhost_name=customer.example.org[203.0.113.9]\nhost_addr=127.77.0.1\ndestination_features=4096\n\n"]
+        ["destination=[127.77.0.1]:2525\nhost_name=customer.example.org[203.0.113.9]\nhost_addr=127.77.0.1\ndestination_features=4096\n\n";
+            4]
     );
-    assert_eq!(old.endpoint, "odmr\n203.0.113.9\n1366\n0\n");
-    assert_eq!(old.endpoint_properties, "tls_level=0\nreuse_count=0\nendpoint_features=13\nexpire_time=1800000000\n\n");
+    assert_eq!(old.endpoint, "odmr\n127.77.0.1\n2525\n0\n");
+    assert_eq!(
+        old.endpoint_properties,
+        "tls_level=0\nreuse_count=0\nendpoint_features=13\nexpire_time=1800000000\n\n"
+    );
     let middle = labels(Form::Port, &offer);
-    assert!(middle.destination_properties[0].contains("host_addr=127.77.0.1\nhost_port=56585\n"), "{middle:?}");
+    assert!(
+        middle.destination_properties[0].contains("host_addr=127.77.0.1\nhost_port=56585\n"),
+        "{middle:?}"
+    );
     assert_eq!(middle.destinations, old.destinations);
-    let new = labels(Form::Needs, &offer);
-    assert_eq!(new.destinations, ["odmr\n[127.77.0.1]:2525\n0\n0\n0\n"]);
-    let utf8 = labels(Form::Needs, &Offer { smtputf8: true, ..offer });
-    assert_eq!(utf8.destinations, ["odmr\n[127.77.0.1]:2525\n0\n0\n0\n", "odmr\n[127.77.0.1]:2525\n0\n0\n1\n"]);
+    // Whether or not the customer offers SMTPUTF8: Postfix judges the message, and the others go on.
+    for smtputf8 in [false, true] {
+        let offer = Offer {
+            smtputf8,
+            ..offer.clone()
+        };
+        assert_eq!(
+            labels(Form::Needs, &offer).destinations,
+            [
+                "odmr\n[127.77.0.1]:2525\n0\n0\n0\n",
+                "odmr\n[127.77.0.1]:2525\n0\n0\n1\n"
+            ]
+        );
+    }
 }
 
 /// Two customers behind one address must have nothing in common by which Postfix could mix them up.
@@ -91,10 +144,20 @@ fn each_postfix_gets_the_words_it_uses_itself() {
 #[test]
 fn two_customers_behind_one_address_share_no_label() {
     let offer = Offer::default();
-    let customer = |port| Customer { name: "nat.example.org", address: format!("203.0.113.9:{port}").parse().unwrap(), offer: &offer };
+    let customer = |port| Customer {
+        name: "nat.example.org",
+        address: format!("203.0.113.9:{port}").parse().unwrap(),
+        offer: &offer,
+    };
     for form in [Form::Plain, Form::Port, Form::Needs] {
         let one = Labels::new(form, "odmr", &[next_hop()], customer(1), 9);
-        let two = Labels::new(form, "odmr", &["[127.77.0.2]:2525".parse().unwrap()], customer(2), 9);
+        let two = Labels::new(
+            form,
+            "odmr",
+            &["[127.77.0.2]:2525".parse().unwrap()],
+            customer(2),
+            9,
+        );
         assert_ne!(one.destinations, two.destinations);
         assert_ne!(one.endpoint, two.endpoint);
         assert!(one.destination_properties[0].contains("host_addr=127.77.0.1\n"));
@@ -107,10 +170,27 @@ fn two_customers_behind_one_address_share_no_label() {
 fn a_hostile_name_stays_in_its_line() {
     let offer = Offer::default();
     let address = "203.0.113.9:1".parse().unwrap();
-    for (name, kept) in [("a\nhost_addr=1", "ahost_addr1"), ("", "unknown"), ("\u{1b}[31mx", "[31mx")] {
-        let labels = Labels::new(Form::Plain, "odmr", &[next_hop()], Customer { name, address, offer: &offer }, 9);
+    for (name, kept) in [
+        ("a\nhost_addr=1", "ahost_addr1"),
+        ("", "unknown"),
+        ("\u{1b}[31mx", "[31mx"),
+    ] {
+        let labels = Labels::new(
+            Form::Plain,
+            "odmr",
+            &[next_hop()],
+            Customer {
+                name,
+                address,
+                offer: &offer,
+            },
+            9,
+        );
         let expected = format!("host_name={kept}[203.0.113.9]\n");
-        assert!(labels.destination_properties[0].contains(&expected), "{labels:?}");
+        assert!(
+            labels.destination_properties[0].contains(&expected),
+            "{labels:?}"
+        );
     }
 }
 
@@ -138,16 +218,29 @@ fn only_known_versions_of_postfix_are_used() {
 
 #[test]
 fn exim_is_told_what_was_offered_and_that_it_is_not_the_first_message() {
-    let offer = Offer { pipelining: true, has_size: true, dsn: true, chunking: true, ..Offer::default() };
+    let offer = Offer {
+        pipelining: true,
+        has_size: true,
+        dsn: true,
+        chunking: true,
+        ..Offer::default()
+    };
     let line = |form, offer: &Offer| {
         let words = arguments(form, "odmr", &next_hop(), offer, "1kEw3Y-0003Fj-2c").unwrap();
-        words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+        words
+            .iter()
+            .map(|word| word.to_str().unwrap())
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     assert_eq!(
         line(EximForm::Plain, &offer),
         "-MCK -MCD -MCP -MCS -MC odmr 127.77.0.1 127.77.0.1 2 1kEw3Y-0003Fj-2c"
     );
-    assert_eq!(line(EximForm::Plain, &Offer::default()), "-MC odmr 127.77.0.1 127.77.0.1 2 1kEw3Y-0003Fj-2c");
+    assert_eq!(
+        line(EximForm::Plain, &Offer::default()),
+        "-MC odmr 127.77.0.1 127.77.0.1 2 1kEw3Y-0003Fj-2c"
+    );
     assert_eq!(
         line(EximForm::Port, &Offer::default()),
         "-MC odmr 127.77.0.1 127.77.0.1 2525 2 1kEw3Y-0003Fj-2c"
@@ -173,7 +266,9 @@ fn messages_that_were_put_off_are_noted_first_so_that_exim_takes_them_last() {
 fn no_message_is_always_the_first() {
     let mut order = Order::default();
     let all = queue(&[("A", ""), ("BB", ""), ("CCC", "")]);
-    let firsts: Vec<String> = (0..6).map(|_| order.pick(&next_hop(), &all).unwrap()).collect();
+    let firsts: Vec<String> = (0..6)
+        .map(|_| order.pick(&next_hop(), &all).unwrap())
+        .collect();
     assert_eq!(firsts, ["A", "BB", "CCC", "A", "BB", "CCC"]);
     assert_eq!(order.pick(&next_hop(), &queue(&[])), None);
 }

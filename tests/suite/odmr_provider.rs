@@ -107,6 +107,7 @@ fn octets_that_come_while_the_queue_is_asked_do_not_hide_its_refusal() {
         (QueueAnswer::NoMail, 453),
         (QueueAnswer::Unavailable, 451),
         (QueueAnswer::Busy, 450),
+        (QueueAnswer::Refused, 450),
     ] {
         let mut provider = world.alice();
         provider.line(Line::new(b"ATRN"), false);

@@ -151,6 +151,9 @@ fn an_address_that_is_not_listed_is_554_and_one_that_is_listed_still_logs_in() {
     });
     let mut peer = Peer::connect(refused.address());
     assert_eq!(peer.reply().0, 554);
+    // RFC 5321 3.1: it waits for QUIT and answers anything else with 503.
+    assert_eq!(peer.code("EHLO customer.example.org"), 503);
+    assert_eq!(peer.code("QUIT"), 221);
     peer.assert_ended();
 
     let listed = Serve::start(Setup {

@@ -60,12 +60,21 @@ fn nothing_of_a_login_is_in_the_log_at_any_level() {
     peer.assert_ended();
     serve.process.signal(Signal::SIGTERM);
     let (_, log) = serve.process.ended();
-    assert!(log.contains("TRACE") || log.contains("DEBUG"), "{log}");
+    assert!(log.contains("DEBUG"), "{log}");
+    secrets.extend(decoded(&secrets));
     // The challenges end with a name that is public; what is short proves nothing.
     for secret in secrets.iter().filter(|secret| secret.len() > 12) {
         assert!(!log.contains(secret.as_str()), "{secret} in\n{log}");
     }
     assert!(!log.contains("Subject: hello"), "{log}");
+}
+
+/// What the base64 on the wire stands for, where it is text.
+pub fn decoded(secrets: &[String]) -> Vec<String> {
+    use base64::Engine;
+    let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).ok();
+    let texts = secrets.iter().filter_map(decode).map(String::from_utf8);
+    texts.filter_map(Result::ok).collect()
 }
 
 /// Rules: C15

@@ -173,3 +173,32 @@ fn a_session_that_is_turned_goes_on_through_a_reload() {
     assert_eq!(peer.take_mail(), ["Subject: hello\n"]);
     peer.assert_ended();
 }
+
+/// Rules: B17
+#[test]
+fn sigterm_before_the_customer_has_greeted_is_quit_and_the_mail_stays() {
+    let mut serve = Serve::with_mail();
+    let mut peer = Peer::logged_in(serve.address(), ALICE);
+    assert_eq!(peer.code("ATRN"), 250);
+    serve.process.logged("turned");
+    serve.process.signal(Signal::SIGTERM);
+    assert_eq!(peer.line().unwrap(), "QUIT");
+    peer.send("221 bye\r\n");
+    peer.assert_ended();
+    let (status, log) = serve.process.ended();
+    assert_eq!(status.code(), Some(0));
+    assert!(log.contains("the mail stays queued"), "{log}");
+    assert!(!serve.postfix.asked().contains("-s "));
+}
+
+/// Rules: B13, C11
+#[test]
+fn sigterm_does_not_wait_for_the_price_of_a_wrong_password() {
+    let mut serve = Serve::start(Setup::default());
+    let mut peer = Peer::greeted(serve.address());
+    let login = std::thread::spawn(move || peer.login(Mechanism::CramMd5, ("alice", "wrong")));
+    serve.process.logged("login refused");
+    serve.process.signal(Signal::SIGTERM);
+    assert_eq!(login.join().unwrap(), 421);
+    assert_eq!(serve.process.ended().0.code(), Some(0));
+}

@@ -25,6 +25,8 @@ const LOGS: usize = 200;
 const SHORTEST_LOOK: Duration = Duration::from_millis(20);
 /// See [`SHORTEST_LOOK`].
 const LONGEST_LOOK: Duration = Duration::from_millis(500);
+/// How long the rest of Exim's error output is waited for when it has failed.
+const SAID_TIME: Duration = Duration::from_secs(5);
 /// How much of Exim's error output is kept for the log, in octets.
 const SAID_LIMIT: usize = 600;
 
@@ -197,7 +199,11 @@ async fn carry(
             return match failed {
                 Some(status) => Over::Failed(format!(
                     "Exim failed: {status}: {}",
-                    said.await.unwrap_or_default()
+                    // A process that keeps the pipe open must not keep the customer waiting.
+                    tokio::time::timeout(SAID_TIME, said)
+                        .await
+                        .map(Result::unwrap_or_default)
+                        .unwrap_or_default()
                 )),
                 None => Over::Closed,
             };

@@ -81,11 +81,16 @@ impl Labels {
         } else {
             "0\n"
         };
-        let address = customer.address;
+        // Not by the customer's own address and port: another customer can come from there a moment later, and the
+        // cache leads from a next hop to this name until its time is over, whoever has the connection by then.
+        let (ip, port) = next_hops.first().map_or_else(
+            || (customer.address.ip(), customer.address.port()),
+            |next_hop| (next_hop.ip(), next_hop.port()),
+        );
         Self {
             destinations,
             destination_properties,
-            endpoint: format!("{service}\n{}\n{}\n{needs}", address.ip(), address.port()),
+            endpoint: format!("{service}\n{ip}\n{port}\n{needs}"),
             endpoint_properties: format!(
                 "tls_level=0\nreuse_count=0\nendpoint_features={}\nexpire_time={expires}\n\n",
                 features(customer.offer)

@@ -125,8 +125,16 @@ impl Lent {
                     flush = match next {
                         Next::Quit { left } => match self.last_look(&queue, &mut looks).await {
                             Some(again) => again,
-                            None if left == 0 => return self.quit("delivered all".to_owned()).await,
-                            None => return self.quit(format!("delivered what could be, {left} messages put off")).await,
+                            None if left == 0 => {
+                                return self.quit("delivered all".to_owned()).await;
+                            }
+                            None => {
+                                return self
+                                    .quit(format!(
+                                        "delivered what could be, {left} messages put off"
+                                    ))
+                                    .await;
+                            }
                         },
                         again => again,
                     };
@@ -169,7 +177,9 @@ impl Lent {
         let mut ask_at = started;
         let mut renewed = started;
         // Well before its time in the cache is over, and as soon as it counts as idle.
-        let renewal = (self.known.ttl / 2).min(self.known.settings.idle_time).max(QUIET);
+        let renewal = (self.known.ttl / 2)
+            .min(self.known.settings.idle_time)
+            .max(QUIET);
         loop {
             let Some(line) = Line::look(&self.reversed.released) else {
                 return Pause::Lost("not a TCP connection".to_owned());
@@ -268,10 +278,19 @@ impl Lent {
                 Ok(true) => return true,
                 Ok(false) if started.elapsed() < RETURN_TIME => tokio::time::sleep(pause).await,
                 Ok(false) => return false,
-                Err(error) => {
-                    tracing::warn!(session = %self.reversed.session, "{error}");
-                    return false;
-                }
+                // `postfix reload` ends the cache at once, the deliveries at their leisure: they bring the connection
+                // to the next cache.
+                Err(error) => match Client::connect(&self.known.socket, self.known.greets).await {
+                    Ok(client) if started.elapsed() < RETURN_TIME => {
+                        tracing::debug!(session = %self.reversed.session, "{error}, connected again");
+                        self.client = client;
+                        tokio::time::sleep(pause).await;
+                    }
+                    _ => {
+                        tracing::warn!(session = %self.reversed.session, "{error}");
+                        return false;
+                    }
+                },
             }
             if Line::look(&self.reversed.released).is_none_or(|line| !line.open) {
                 return false;
@@ -284,13 +303,27 @@ impl Lent {
     /// from one queue directory to another while they were listed, is seen now.
     async fn last_look(&self, before: &Snapshot, looks: &mut u32) -> Option<Next> {
         *looks = looks.checked_sub(1)?;
-        let now = self.known.queue.snapshot(&self.reversed.domains, MESSAGES, QUEUE_TIME).await.ok()?;
-        let new: Vec<String> = now.waiting.keys().filter(|id| !before.waiting.contains_key(*id)).cloned().collect();
+        let now = self
+            .known
+            .queue
+            .snapshot(&self.reversed.domains, MESSAGES, QUEUE_TIME)
+            .await
+            .ok()?;
+        let new: Vec<String> = now
+            .waiting
+            .keys()
+            .filter(|id| !before.waiting.contains_key(*id))
+            .cloned()
+            .collect();
         if now.running == 0 && new.is_empty() {
             return None;
         }
         // What is running finds the connection lent again, or is put off and flushed in the round after this.
-        Some(if new.len() > ONE_BY_ONE { Next::FlushAll } else { Next::Flush(new) })
+        Some(if new.len() > ONE_BY_ONE {
+            Next::FlushAll
+        } else {
+            Next::Flush(new)
+        })
     }
 
     /// Takes the connection back and says QUIT.
@@ -305,8 +338,16 @@ impl Lent {
     async fn quit(self, how: String) -> Ended {
         let remaining = self.remaining;
         let clean = quit(self.reversed.released.into_fd()).await;
-        let how = if clean { how } else { format!("{how}; no answer to QUIT") };
-        Ended { how, clean, remaining }
+        let how = if clean {
+            how
+        } else {
+            format!("{how}; no answer to QUIT")
+        };
+        Ended {
+            how,
+            clean,
+            remaining,
+        }
     }
 
     /// The cache has not given the connection back in time.

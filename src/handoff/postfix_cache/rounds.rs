@@ -56,7 +56,10 @@ impl Rounds {
         }
         if untried.is_empty() || self.idle >= ROUNDS_WITHOUT_PROGRESS {
             Next::Quit { left }
-        } else if untried.len() < queue.waiting.len() && untried.len() <= ONE_BY_ONE && !queue.truncated {
+        } else if untried.len() < queue.waiting.len()
+            && untried.len() <= ONE_BY_ONE
+            && !queue.truncated
+        {
             untried.sort();
             Next::Flush(untried)
         } else {

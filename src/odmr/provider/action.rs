@@ -74,6 +74,8 @@ pub enum QueueAnswer {
     Mail,
     /// There is none: 453 (rule R19).
     NoMail,
+    /// A domain is no longer the user's, since the login: 450 (rule R18).
+    Refused,
     /// Another session holds one of the domains: 450 (rule R20).
     Busy,
     /// The last session was a moment ago: 450 (rule R20).

@@ -140,6 +140,7 @@ impl Provider {
                 return Action::Turn(replies::turn(), turned);
             }
             QueueAnswer::NoMail => replies::no_mail(),
+            QueueAnswer::Refused => replies::refused(),
             QueueAnswer::Busy => replies::busy(),
             QueueAnswer::TooSoon => replies::too_soon(),
             QueueAnswer::Unavailable => replies::queue_unavailable(),

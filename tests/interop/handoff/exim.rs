@@ -123,6 +123,7 @@ async fn session(
     (ended, customer.end())
 }
 
+/// Rules: R27
 #[test]
 fn one_message_is_delivered_and_the_session_ends_with_quit() {
     in_a_machine(
@@ -206,6 +207,7 @@ fn a_put_off_message_does_not_starve_the_others() {
     );
 }
 
+/// Rules: R29
 #[test]
 fn a_customer_who_dies_leaves_the_rest_queued() {
     in_a_machine(
@@ -241,6 +243,7 @@ fn a_customer_who_dies_leaves_the_rest_queued() {
     );
 }
 
+/// Rules: C10
 #[test]
 fn only_recipients_in_granted_domains_travel() {
     in_a_machine(
@@ -346,8 +349,14 @@ fn the_service_runs_as_exims_user() {
         inject_many(3, "user", "example.org");
         become_user("Debian-exim");
         runtime().block_on(async {
-            let (ended, seen) = session(&exim().await, "example.org", ALICE, Manners::default()).await;
-            assert_eq!((ended.clean, ended.remaining), (true, Some(false)), "{}", log());
+            let (ended, seen) =
+                session(&exim().await, "example.org", ALICE, Manners::default()).await;
+            assert_eq!(
+                (ended.clean, ended.remaining),
+                (true, Some(false)),
+                "{}",
+                log()
+            );
             assert_eq!((seen.messages.len(), seen.quit), (3, true));
         });
     });

@@ -110,6 +110,7 @@ async fn session(domains: &str, next_hop: &str, manners: Manners) -> (Ended, See
     (ended, customer.end(), took)
 }
 
+/// Rules: R27
 #[test]
 fn one_message_is_delivered_and_the_session_ends_with_quit() {
     in_a_machine(
@@ -157,6 +158,7 @@ fn fifty_messages_go_over_one_connection() {
     );
 }
 
+/// Rules: R4
 #[test]
 fn put_off_messages_are_tried_once_and_the_others_get_through() {
     in_a_machine(
@@ -187,6 +189,7 @@ fn put_off_messages_are_tried_once_and_the_others_get_through() {
     );
 }
 
+/// Rules: R29
 #[test]
 fn a_customer_who_dies_leaves_the_rest_queued() {
     in_a_machine(
@@ -253,6 +256,7 @@ fn mail_that_comes_in_during_the_session_goes_out_too() {
     );
 }
 
+/// Rules: C10
 #[test]
 fn only_recipients_in_granted_domains_travel() {
     in_a_machine(
@@ -286,6 +290,7 @@ fn only_recipients_in_granted_domains_travel() {
     );
 }
 
+/// Rules: C10
 #[test]
 fn two_customers_behind_one_address_get_their_own_mail() {
     in_a_machine(
@@ -447,96 +452,129 @@ fn the_service_runs_as_postfix() {
 
 #[test]
 fn a_domain_that_cannot_be_flushed_is_said_so() {
-    in_a_machine("handoff::postfix::a_domain_that_cannot_be_flushed_is_said_so", || {
-        start();
-        shell("postconf -e fast_flush_domains=example.com; postfix reload 2>&1");
-        runtime().block_on(async {
-            inject_many(1, "user", "example.org");
-            deferred("example.org", 1).await;
-            let error = queue().flush(&"example.org".parse().unwrap(), Duration::from_secs(9)).await.unwrap_err();
-            println!("{error}");
-            assert!(error.to_string().contains("add it there"), "{error}");
-            let (ended, seen, _) = session("example.org", ALICE, Manners::default()).await;
-            assert!(ended.clean);
-            assert!(ended.how.contains("fast_flush_domains"), "{ended:?}");
-            assert!(seen.quit);
-        });
-    });
+    in_a_machine(
+        "handoff::postfix::a_domain_that_cannot_be_flushed_is_said_so",
+        || {
+            start();
+            shell("postconf -e fast_flush_domains=example.com; postfix reload 2>&1");
+            runtime().block_on(async {
+                inject_many(1, "user", "example.org");
+                deferred("example.org", 1).await;
+                let error = queue()
+                    .flush(&"example.org".parse().unwrap(), Duration::from_secs(9))
+                    .await
+                    .unwrap_err();
+                println!("{error}");
+                assert!(error.to_string().contains("add it there"), "{error}");
+                let (ended, seen, _) = session("example.org", ALICE, Manners::default()).await;
+                assert!(ended.clean);
+                assert!(ended.how.contains("fast_flush_domains"), "{ended:?}");
+                assert!(seen.quit);
+            });
+        },
+    );
 }
 
 #[test]
 fn a_connection_that_postfix_does_not_use_ends_with_quit() {
-    in_a_machine("handoff::postfix::a_connection_that_postfix_does_not_use_ends_with_quit", || {
-        start();
-        runtime().block_on(async {
-            inject_many(1, "user", "example.org");
-            deferred("example.org", 1).await;
-            // Another next hop than the one in the table.
-            let cache = cache(2, 600).await;
-            let (port, address) = Port::open().await;
-            let list = DomainList::parse_atrn("example.org").unwrap();
-            let ready = cache.prepare(&list, &["[127.77.0.9]:2525".parse().unwrap()]).await.unwrap();
-            let customer = Customer::dial(address, Manners::default());
-            let reversed = port.turned("example.org", &["[127.77.0.9]:2525"], "s1").await;
-            let started = Instant::now();
-            let ended = ready.run(reversed, nobody_stops()).await;
-            say(&ended);
-            assert!((2..5).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
-            assert!(ended.how.contains("did not use"), "{ended:?}");
-            assert!(customer.end().quit);
-        });
-    });
+    in_a_machine(
+        "handoff::postfix::a_connection_that_postfix_does_not_use_ends_with_quit",
+        || {
+            start();
+            runtime().block_on(async {
+                inject_many(1, "user", "example.org");
+                deferred("example.org", 1).await;
+                // Another next hop than the one in the table.
+                let cache = cache(2, 600).await;
+                let (port, address) = Port::open().await;
+                let list = DomainList::parse_atrn("example.org").unwrap();
+                let ready = cache
+                    .prepare(&list, &["[127.77.0.9]:2525".parse().unwrap()])
+                    .await
+                    .unwrap();
+                let customer = Customer::dial(address, Manners::default());
+                let reversed = port
+                    .turned("example.org", &["[127.77.0.9]:2525"], "s1")
+                    .await;
+                let started = Instant::now();
+                let ended = ready.run(reversed, nobody_stops()).await;
+                say(&ended);
+                assert!(
+                    (2..5).contains(&started.elapsed().as_secs()),
+                    "{:?}",
+                    started.elapsed()
+                );
+                assert!(ended.how.contains("did not use"), "{ended:?}");
+                assert!(customer.end().quit);
+            });
+        },
+    );
 }
 
 #[test]
 fn a_reload_of_postfix_loses_nothing() {
-    in_a_machine("handoff::postfix::a_reload_of_postfix_loses_nothing", || {
-        start();
-        runtime().block_on(async {
-            inject_many(40, "user", "example.org");
-            deferred("example.org", 40).await;
-            let after = Arc::new(|count| {
-                if count == 10 {
-                    shell("postfix reload >/dev/null 2>&1");
+    in_a_machine(
+        "handoff::postfix::a_reload_of_postfix_loses_nothing",
+        || {
+            start();
+            runtime().block_on(async {
+                inject_many(40, "user", "example.org");
+                deferred("example.org", 40).await;
+                let after = Arc::new(|count| {
+                    if count == 10 {
+                        shell("postfix reload >/dev/null 2>&1");
+                    }
+                });
+                let manners = Manners {
+                    after: Some(after),
+                    think: Duration::from_millis(20),
+                    ..Manners::default()
+                };
+                let (ended, seen, _) = session("example.org", ALICE, manners).await;
+                println!("{} after the reload: {ended:?}", seen.messages.len());
+                let left = waiting("example.org").await;
+                assert_eq!(seen.messages.len() + left, 40, "{}", log());
+                if left > 0 {
+                    let (ended, seen, _) = session("example.org", ALICE, Manners::default()).await;
+                    assert_eq!(ended.remaining, Some(false), "{}", log());
+                    assert_eq!(seen.messages.len(), left);
                 }
+                assert!(!log().contains("status=bounced"), "{}", log());
             });
-            let manners = Manners { after: Some(after), think: Duration::from_millis(20), ..Manners::default() };
-            let (ended, seen, _) = session("example.org", ALICE, manners).await;
-            println!("{} after the reload: {ended:?}", seen.messages.len());
-            let left = waiting("example.org").await;
-            assert_eq!(seen.messages.len() + left, 40, "{}", log());
-            if left > 0 {
-                let (ended, seen, _) = session("example.org", ALICE, Manners::default()).await;
-                assert_eq!(ended.remaining, Some(false), "{}", log());
-                assert_eq!(seen.messages.len(), left);
-            }
-            assert!(!log().contains("status=bounced"), "{}", log());
-        });
-    });
+        },
+    );
 }
 
 #[test]
 fn shutdown_ends_an_idle_connection_with_quit() {
-    in_a_machine("handoff::postfix::shutdown_ends_an_idle_connection_with_quit", || {
-        start();
-        runtime().block_on(async {
-            inject_many(1, "user", "example.org");
-            deferred("example.org", 1).await;
-            let cache = cache(60, 600).await;
-            let (port, address) = Port::open().await;
-            let list = DomainList::parse_atrn("example.org").unwrap();
-            let ready = cache.prepare(&list, &["[127.77.0.9]:2525".parse().unwrap()]).await.unwrap();
-            let customer = Customer::dial(address, Manners::default());
-            let reversed = port.turned("example.org", &["[127.77.0.9]:2525"], "s1").await;
-            let (stop, stopping) = tokio::sync::watch::channel(false);
-            tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_secs(2)).await;
-                stop.send(true).unwrap();
+    in_a_machine(
+        "handoff::postfix::shutdown_ends_an_idle_connection_with_quit",
+        || {
+            start();
+            runtime().block_on(async {
+                inject_many(1, "user", "example.org");
+                deferred("example.org", 1).await;
+                let cache = cache(60, 600).await;
+                let (port, address) = Port::open().await;
+                let list = DomainList::parse_atrn("example.org").unwrap();
+                let ready = cache
+                    .prepare(&list, &["[127.77.0.9]:2525".parse().unwrap()])
+                    .await
+                    .unwrap();
+                let customer = Customer::dial(address, Manners::default());
+                let reversed = port
+                    .turned("example.org", &["[127.77.0.9]:2525"], "s1")
+                    .await;
+                let (stop, stopping) = tokio::sync::watch::channel(false);
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                    stop.send(true).unwrap();
+                });
+                let ended = ready.run(reversed, stopping).await;
+                say(&ended);
+                assert!(ended.clean);
+                assert!(customer.end().quit);
             });
-            let ended = ready.run(reversed, stopping).await;
-            say(&ended);
-            assert!(ended.clean);
-            assert!(customer.end().quit);
-        });
-    });
+        },
+    );
 }

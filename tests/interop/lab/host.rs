@@ -18,7 +18,7 @@ use super::{Mta, turnabout, wait_for};
 #[derive(Debug)]
 pub struct Host {
     pub mta: Mta,
-    /// The last number of its addresses 10.99.0.N and fd00:99::N.
+    /// The last number of its addresses `10.99.0.N` and `fd00:99::N`.
     pub number: u8,
     dir: PathBuf,
     /// The host's first process, as numbered out here.
@@ -100,6 +100,8 @@ impl Host {
             .args([
                 "--target",
                 &self.pid.to_string(),
+                "--root",
+                "--wd",
                 "--mount",
                 "--pid",
                 "--net",
@@ -346,13 +348,6 @@ impl Running {
         wait_for("end of the program", limit, || self.ended())
     }
 
-    /// Waits for a line that has these words.
-    pub fn wait_log(&self, words: &str, limit: Duration) {
-        wait_for(&format!("{words:?} in the log"), limit, || {
-            self.log().contains(words).then_some(())
-        });
-    }
-
     /// The program itself, not the nsenter before it, as numbered out here.
     pub fn pid(&self) -> Option<Pid> {
         let parent = self.child.id();
@@ -378,6 +373,14 @@ impl Running {
     /// SIGKILL, and the end waited for.
     pub fn kill(&mut self) {
         self.signal(Signal::SIGKILL);
+        // If the program was stopped, nsenter has stopped itself and would not notice.
+        if self.ended().is_none() {
+            kill(
+                Pid::from_raw(self.child.id().try_into().unwrap()),
+                Signal::SIGCONT,
+            )
+            .unwrap();
+        }
         self.wait(Duration::from_secs(10));
     }
 }

@@ -57,7 +57,11 @@ impl Conversation {
             (Side::Customer, false) => {
                 self.customer_lines += 1;
                 self.asked = text.starts_with("ATRN");
-                if self.asked { "atrn".to_owned() } else { format!("customer {}", self.customer_lines) }
+                if self.asked {
+                    "atrn".to_owned()
+                } else {
+                    format!("customer {}", self.customer_lines)
+                }
             }
         }
     }
@@ -83,12 +87,19 @@ impl Conversation {
             "rset" => format!("rset {}", number + 1),
             "mail" => {
                 self.message += 1;
-                text.split(['<', '@']).nth(1).unwrap_or_default().clone_into(&mut self.id);
+                text.split(['<', '@'])
+                    .nth(1)
+                    .unwrap_or_default()
+                    .clone_into(&mut self.id);
                 format!("mail {}", self.message)
             }
             _ => format!("{verb} {number}"),
         };
-        self.pending.push_back(if verb_is_data(&name) { name.clone() } else { format!("reply {name}") });
+        self.pending.push_back(if verb_is_data(&name) {
+            name.clone()
+        } else {
+            format!("reply {name}")
+        });
         name
     }
 
@@ -97,7 +108,11 @@ impl Conversation {
             self.greeted = true;
             return "greeting".to_owned();
         }
-        let name = self.pending.front().cloned().unwrap_or_else(|| "unasked".to_owned());
+        let name = self
+            .pending
+            .front()
+            .cloned()
+            .unwrap_or_else(|| "unasked".to_owned());
         if text.as_bytes().get(3) == Some(&b'-') {
             self.reply_lines += 1;
             return format!("{name} {}", self.reply_lines);
@@ -116,7 +131,10 @@ impl Conversation {
     /// A line has been passed on to the other side.
     pub fn passed(&mut self, name: &str) {
         if name.starts_with("dot") {
-            self.doubt = Some(Doubt { id: self.id.clone(), answered: false });
+            self.doubt = Some(Doubt {
+                id: self.id.clone(),
+                answered: false,
+            });
         } else if name.starts_with("final")
             && let Some(doubt) = &mut self.doubt
         {

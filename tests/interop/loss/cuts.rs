@@ -23,9 +23,13 @@ const SILENCE: How = How::Silence(Duration::from_millis(PATIENCE as u64 * 1000 +
 #[test]
 fn a_connection_that_is_reset_anywhere_loses_no_mail() {
     let mut cuts = Cuts::new(RESET);
-    cuts.negotiation(&[Part::Half, Part::All]);
-    cuts.transfer(&[1, 3], &[Part::Half, Part::All]);
-    cuts.finish(80);
+    let parts = [Part::Half, Part::All];
+    cuts.negotiation(&parts);
+    cuts.first_words(&parts);
+    cuts.message(1, &parts);
+    cuts.message(3, &parts);
+    cuts.last_words();
+    cuts.finish(90);
 }
 
 /// Rules: R29
@@ -38,13 +42,23 @@ fn a_connection_that_falls_silent_before_the_transfer_loses_no_mail() {
 
 /// Rules: R29, B19
 #[test]
-fn a_connection_that_falls_silent_in_the_transfer_loses_no_mail() {
+fn a_connection_that_falls_silent_in_its_first_message_loses_no_mail() {
     let mut cuts = Cuts::new(SILENCE);
-    cuts.transfer(&[1, 3], &[Part::Half]);
+    cuts.first_words(&[Part::Half]);
+    cuts.message(1, &[Part::Half]);
+    cuts.finish(18);
+}
+
+/// Rules: R29, B19
+#[test]
+fn a_connection_that_falls_silent_in_a_later_message_loses_no_mail() {
+    let mut cuts = Cuts::new(SILENCE);
+    cuts.message(3, &[Part::Half]);
     for line in ["dot 2", "final 2"] {
         cuts.one(line, Part::All);
     }
-    cuts.finish(35);
+    cuts.last_words();
+    cuts.finish(18);
 }
 
 /// Rules: R29
@@ -54,7 +68,11 @@ fn a_silence_that_never_ends_is_noticed_by_the_provider() {
     let site = Site::new(PATIENCE);
     ledger.send(&site, LEAST);
     for line in ["customer 2", "greeting", "dot 2", "final 1"] {
-        let plan = Plan { line: line.to_owned(), part: Part::Half, how: How::Silence(SOON) };
+        let plan = Plan {
+            line: line.to_owned(),
+            part: Part::Half,
+            how: How::Silence(SOON),
+        };
         let connection = site.scissors.next(Some(plan));
         let mut fetch = site.customer.start_fetch();
         assert!(connection.reached(SOON), "no {line}");
@@ -82,23 +100,41 @@ impl Cuts {
     fn new(how: How) -> Self {
         let (site, mut ledger, began) = (Site::new(PATIENCE), Ledger::default(), Instant::now());
         ledger.send(&site, MESSAGES);
-        Self { site, ledger, how, count: 0, began }
+        Self {
+            site,
+            ledger,
+            how,
+            count: 0,
+            began,
+        }
     }
 
     /// One fetch with one cut; afterwards every message must be where it belongs. Gives the lines up to the cut.
     fn one(&mut self, line: &str, part: Part) -> Vec<String> {
         let (site, ledger) = (&self.site, &mut self.ledger);
         ledger.refill(site, LEAST, REFILL);
-        let connection = site.scissors.next(Some(Plan { line: line.to_owned(), part, how: self.how }));
+        let connection = site.scissors.next(Some(Plan {
+            line: line.to_owned(),
+            part,
+            how: self.how,
+        }));
         let mut fetch = site.customer.start_fetch();
-        assert!(connection.reached(SOON), "no {line} among {:?}\n{}", connection.names(), fetch.log());
+        assert!(
+            connection.reached(SOON),
+            "no {line} among {:?}\n{}",
+            connection.names(),
+            fetch.log()
+        );
         connection.over(SOON);
         fetch.wait(SOON);
         site.settle();
         ledger.doubt(connection.doubt());
         let balance = ledger.check(site, &format!("cut at {line}, {part:?}"));
         self.count += 1;
-        println!("{:5.1} s: {line}, {part:?}: {balance:?}", self.began.elapsed().as_secs_f32());
+        println!(
+            "{:5.1} s: {line}, {part:?}: {balance:?}",
+            self.began.elapsed().as_secs_f32()
+        );
         connection.names()
     }
 
@@ -111,31 +147,55 @@ impl Cuts {
         }
     }
 
-    /// Cuts between the turn and the first message, and all around the given messages of a session.
-    fn transfer(&mut self, messages: &[usize], parts: &[Part]) {
-        let mut lines: Vec<String> = ["greeting", "ehlo", "reply ehlo 1", "reply ehlo"].map(str::to_owned).into();
-        for number in messages {
-            lines.extend(["rset", "mail", "rcpt", "data"].map(|verb| format!("{verb} {number}")));
-            lines.extend(["rset", "mail", "rcpt", "data"].map(|verb| format!("reply {verb} {number}")));
-            lines.extend([1, HEAD, HEAD + BODY / 2, HEAD + BODY].map(|line| format!("body {number} {line}")));
-            lines.extend(["dot", "final"].map(|verb| format!("{verb} {number}")));
-        }
+    /// Cuts between the turn and the first message.
+    fn first_words(&mut self, parts: &[Part]) {
+        self.each(
+            ["greeting", "ehlo", "reply ehlo 1", "reply ehlo"].map(str::to_owned),
+            parts,
+        );
+    }
+
+    /// Cuts all around one message, counted within its session.
+    fn message(&mut self, number: usize, parts: &[Part]) {
+        let verbs = ["rset", "mail", "rcpt", "data"];
+        self.each(verbs.map(|verb| format!("{verb} {number}")), parts);
+        self.each(verbs.map(|verb| format!("reply {verb} {number}")), parts);
+        let lines = [1, HEAD, HEAD + BODY / 2, HEAD + BODY];
+        self.each(lines.map(|line| format!("body {number} {line}")), parts);
+        self.each(
+            ["dot", "final"].map(|verb| format!("{verb} {number}")),
+            parts,
+        );
+    }
+
+    /// Cuts when everything has been delivered.
+    fn last_words(&mut self) {
+        self.one("quit", Part::Half);
+        self.one("reply quit", Part::Half);
+    }
+
+    fn each<const COUNT: usize>(&mut self, lines: [String; COUNT], parts: &[Part]) {
         for line in lines {
             for &part in parts {
                 self.one(&line, part);
             }
         }
-        // These two come when everything has been delivered.
-        self.one("quit", Part::Half);
-        self.one("reply quit", Part::Half);
     }
 
     /// One more fetch, without a cut, brings the rest.
     fn finish(mut self, least: usize) {
-        let Self { site, ledger, count, .. } = &mut self;
+        let Self {
+            site,
+            ledger,
+            count,
+            ..
+        } = &mut self;
         assert!(*count >= least, "only {count} cuts");
         site.fetch_all();
         let balance = ledger.check_delivered(site);
-        println!("{count} cuts, {} final replies in doubt, {balance:?}", ledger.doubts());
+        println!(
+            "{count} cuts, {} final replies in doubt, {balance:?}",
+            ledger.doubts()
+        );
     }
 }

@@ -1,5 +1,8 @@
 //! turnabout is killed: before the turn mail stays, behind the hand-off it flows on.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 
 use super::ledger::Ledger;
@@ -21,7 +24,11 @@ enum Victim {
 }
 
 fn hold(line: &str, part: Part) -> Option<Plan> {
-    Some(Plan { line: line.to_owned(), part, how: How::Hold })
+    Some(Plan {
+        line: line.to_owned(),
+        part,
+        how: How::Hold,
+    })
 }
 
 fn start() -> (Site, Ledger) {
@@ -65,7 +72,11 @@ fn turnabout_killed_before_the_hand_off_leaves_all_mail_in_the_queue() {
         fetch.wait(SOON);
         site.settle();
         let balance = ledger.check(&site, &format!("{victim:?} killed at {line}"));
-        assert_eq!((balance.waiting, balance.delivered), (MESSAGES, 0), "{victim:?} killed at {line}");
+        assert_eq!(
+            (balance.waiting, balance.delivered),
+            (MESSAGES, 0),
+            "{victim:?} killed at {line}"
+        );
     }
     site.fetch_all();
     assert_eq!(ledger.check_delivered(&site).twice, 0);
@@ -86,7 +97,11 @@ fn fetch_killed_with_the_250_in_hand_leaves_all_mail_in_the_queue() {
     site.settle();
     let balance = ledger.check(&site, "fetch killed with the 250 in hand");
     assert_eq!((balance.waiting, balance.delivered), (MESSAGES, 0));
-    assert_eq!(site.connects(), 0, "Postfix has got a connection from a dead program");
+    assert_eq!(
+        site.connects(),
+        0,
+        "Postfix has got a connection from a dead program"
+    );
     site.fetch_all();
     assert_eq!(ledger.check_delivered(&site).twice, 0);
 }
@@ -95,17 +110,23 @@ fn fetch_killed_with_the_250_in_hand_leaves_all_mail_in_the_queue() {
 #[test]
 fn fetch_killed_before_postfix_has_looked_at_the_connection_changes_nothing() {
     let (site, mut ledger) = start();
-    let master = site.customer.read("/var/spool/postfix/pid/master.pid").trim().to_owned();
+    let master = site
+        .customer
+        .read("/var/spool/postfix/pid/master.pid")
+        .trim()
+        .to_owned();
     site.customer.run("kill", &["-STOP", &master]);
     let connection = site.scissors.next(None);
     let mut fetch = site.customer.start_fetch();
     connection.passed("turn", SOON);
     // It has passed everything when it waits for Postfix to close the socket.
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    sleep(Duration::from_millis(500));
     assert_eq!(site.connects(), 0);
     fetch.kill();
     site.customer.run("kill", &["-CONT", &master]);
-    wait_for("delivery without fetch", SOON, || (spooled(&site.provider) == 0).then_some(()));
+    wait_for("delivery without fetch", SOON, || {
+        (spooled(&site.provider) == 0).then_some(())
+    });
     connection.over(SOON);
     site.settle();
     assert_eq!(ledger.check_delivered(&site).twice, 0);
@@ -129,27 +150,79 @@ fn both_turnabouts_killed_in_the_transfer_do_not_disturb_the_delivery() {
 
 /// Rules: R29
 #[test]
+fn serve_killed_at_any_moment_of_the_lending_loses_no_mail() {
+    // What was lent and not flushed is closed by Postfix when its time in the cache is over.
+    let mut site = Site::with(PATIENCE, &["connection_cache_ttl_limit=5s"]);
+    let mut ledger = Ledger::default();
+    let mut delivered = Vec::new();
+    for milliseconds in [0, 1, 2, 3, 5, 8, 13, 21] {
+        ledger.refill(&site, 20, 20);
+        let connection = site.scissors.next(None);
+        let mut fetch = site.customer.start_fetch();
+        connection.passed("reply ehlo", SOON);
+        sleep(Duration::from_millis(milliseconds));
+        site.kill_serve();
+        // Long enough for what has been set going to show itself.
+        sleep(Duration::from_millis(500));
+        site.settle_queues();
+        ledger.doubt(connection.doubt());
+        delivered.push(
+            ledger
+                .check(&site, &format!("killed {milliseconds} ms after EHLO"))
+                .delivered,
+        );
+        fetch.kill();
+        site.serve_again();
+    }
+    println!("delivered after each: {delivered:?}");
+    ledger.refill(&site, 20, 20);
+    site.fetch_all();
+    assert_eq!(ledger.check_delivered(&site).twice, 0);
+}
+
+/// Rules: R29
+#[test]
 fn serve_stopped_in_the_transfer_does_not_disturb_the_delivery() {
     let (mut site, ledger) = start();
     let connection = site.scissors.next(hold("body 50 20", Part::Nothing));
     let fetch = site.customer.start_fetch();
     assert!(connection.reached(SOON), "{}", fetch.log());
     site.serve.signal(Signal::SIGTERM);
-    assert_eq!(site.serve.wait(SOON).code(), Some(0), "{}", site.serve.log());
+    assert_eq!(
+        site.serve.wait(SOON).code(),
+        Some(0),
+        "{}",
+        site.serve.log()
+    );
     connection.go_on();
     undisturbed(&site, ledger);
 }
 
 /// To the last message, each one once, all over the one connection.
 fn undisturbed(site: &Site, mut ledger: Ledger) {
-    wait_for("delivery to the last message", SOON, || (spooled(&site.provider) == 0).then_some(()));
+    wait_for("delivery to the last message", SOON, || {
+        (spooled(&site.provider) == 0).then_some(())
+    });
     site.settle_queues();
     let balance = ledger.check_delivered(site);
     assert_eq!(balance.twice, 0);
     assert_eq!(site.connects(), 1, "{}", site.customer.mail_log());
     let log = site.provider.mail_log();
-    let sent = log.lines().filter(|line| line.contains("status=sent")).count();
-    let uses = log.lines().filter_map(|line| line.split("conn_use=").nth(1)?.split(',').next()?.parse().ok()).max();
+    let sent = log
+        .lines()
+        .filter(|line| line.contains("status=sent"))
+        .count();
+    let uses = log
+        .lines()
+        .filter_map(|line| {
+            line.split("conn_use=")
+                .nth(1)?
+                .split(',')
+                .next()?
+                .parse()
+                .ok()
+        })
+        .max();
     // The first message finds a connection that has been opened by somebody else: that counts as its first use.
     assert_eq!((sent, uses), (MESSAGES, Some(MESSAGES + 1)), "{log}");
 }

@@ -37,14 +37,19 @@ impl Ledger {
         let mails: Vec<Mail> = (self.sent.len()..self.sent.len() + count)
             .map(|number| {
                 let name = format!("loss-{number}");
-                let to = if number % 2 == 0 { "alice@example.org" } else { "alice@example.com" };
+                let to = if number % 2 == 0 {
+                    "alice@example.org"
+                } else {
+                    "alice@example.com"
+                };
                 let mut mail = Mail::new(&[to], &name, &body_of_lines(BODY));
                 mail.from = format!("{name}@example.edu");
                 mail
             })
             .collect();
         site.provider.submit(&mails);
-        self.sent.extend(mails.into_iter().map(|mail| (mail.name(), mail)));
+        self.sent
+            .extend(mails.into_iter().map(|mail| (mail.name(), mail)));
         site.settle_queues();
     }
 
@@ -73,7 +78,10 @@ impl Ledger {
         let copies = self.copies(&site.customer);
         for host in [&site.provider, &site.customer] {
             let log = host.mail_log();
-            assert!(!log.contains("status=bounced"), "{when}: a message bounced:\n{log}");
+            assert!(
+                !log.contains("status=bounced"),
+                "{when}: a message bounced:\n{log}"
+            );
         }
         for (name, mail) in &self.sent {
             let waits = usize::from(waiting.contains(name));
@@ -86,7 +94,10 @@ impl Ledger {
             );
         }
         let known = |name: &String| self.sent.contains_key(name);
-        assert!(waiting.iter().all(known), "{when}: mail that nobody sent, in {waiting:?}");
+        assert!(
+            waiting.iter().all(known),
+            "{when}: mail that nobody sent, in {waiting:?}"
+        );
         Balance {
             sent: self.sent.len(),
             waiting: waiting.len(),
@@ -98,8 +109,16 @@ impl Ledger {
     /// Fails unless everything has arrived; gives the figures.
     pub fn check_delivered(&mut self, site: &Site) -> Balance {
         let balance = self.check(site, "at the end");
-        assert_eq!((balance.waiting, balance.delivered), (0, balance.sent), "{balance:?}");
-        assert!(balance.twice <= self.doubts(), "{balance:?}, {} doubts", self.doubts());
+        assert_eq!(
+            (balance.waiting, balance.delivered),
+            (0, balance.sent),
+            "{balance:?}"
+        );
+        assert!(
+            balance.twice <= self.doubts(),
+            "{balance:?}, {} doubts",
+            self.doubts()
+        );
         balance
     }
 
@@ -114,9 +133,20 @@ impl Ledger {
             }
             let file = fs::read(entry.path()).unwrap();
             let text = String::from_utf8_lossy(&file);
-            let id = text.split("Return-Path: <").nth(1).and_then(|rest| rest.split('@').next()).unwrap_or("").to_owned();
-            let mail = self.sent.get(&id).unwrap_or_else(|| panic!("mail that nobody sent:\n{text}"));
-            assert!(mail.is_delivered_as(&file), "{id} has changed on its way:\n{text}");
+            let id = text
+                .split("Return-Path: <")
+                .nth(1)
+                .and_then(|rest| rest.split('@').next())
+                .unwrap_or("")
+                .to_owned();
+            let mail = self
+                .sent
+                .get(&id)
+                .unwrap_or_else(|| panic!("mail that nobody sent:\n{text}"));
+            assert!(
+                mail.is_delivered_as(&file),
+                "{id} has changed on its way:\n{text}"
+            );
             self.seen.insert(name, id);
         }
         let mut copies = BTreeMap::new();

@@ -1,5 +1,7 @@
 //! Postfix is restarted in the middle of a transfer, on either side.
 
+use End::{Interrupted, Undisturbed};
+
 use super::ledger::Ledger;
 use super::scissors::{How, Part, Plan};
 use super::site::{SOON, Site};
@@ -16,45 +18,63 @@ const PLACES: [&str; 4] = ["body 10 20", "dot 10", "final 10", "mail 10"];
 /// Rules: R29, B19
 #[test]
 fn postfix_restarted_at_the_provider_in_the_transfer_loses_no_mail() {
-    each_place(|site| {
+    let end = each_place(|site| {
         site.provider.run("postfix", &["stop"]);
         site.provider.run("postfix", &["start"]);
     });
+    assert_eq!(end, Interrupted);
 }
 
 /// Rules: R29, B19
 #[test]
-fn postfix_reloaded_at_the_provider_in_the_transfer_loses_no_mail() {
-    each_place(|site| {
+fn postfix_reloaded_at_the_provider_in_the_transfer_does_not_end_the_session() {
+    let end = each_place(|site| {
         site.provider.run("postfix", &["reload"]);
     });
+    assert_eq!(end, Undisturbed);
 }
 
 /// Rules: R29, B19
 #[test]
 fn postfix_restarted_at_the_customer_in_the_transfer_loses_no_mail() {
-    each_place(|site| {
+    let end = each_place(|site| {
         site.stop_customer();
         site.customer.run("postfix", &["start"]);
     });
+    assert_eq!(end, Interrupted);
 }
 
 /// Rules: R29, B19
 #[test]
-fn postfix_reloaded_at_the_customer_in_the_transfer_loses_no_mail() {
-    each_place(|site| {
+fn postfix_reloaded_at_the_customer_in_the_transfer_does_not_end_the_session() {
+    let end = each_place(|site| {
         site.customer.run("postfix", &["reload"]);
     });
+    assert_eq!(end, Undisturbed);
 }
 
-fn each_place(disturb: fn(&mut Site)) {
+/// How the sessions ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// All of them with everything delivered once, and QUIT.
+    Undisturbed,
+    /// At least one of them early.
+    Interrupted,
+}
+
+fn each_place(disturb: fn(&mut Site)) -> End {
     // A connection that nobody takes back is to be closed soon.
     let mut site = Site::with(PATIENCE, &["connection_cache_ttl_limit=5s"]);
     let mut ledger = Ledger::default();
     ledger.send(&site, MESSAGES);
+    let mut end = Undisturbed;
     for line in PLACES {
         ledger.refill(&site, LEAST, REFILL);
-        let plan = Plan { line: line.to_owned(), part: Part::Nothing, how: How::Hold };
+        let plan = Plan {
+            line: line.to_owned(),
+            part: Part::Nothing,
+            how: How::Hold,
+        };
         let connection = site.scissors.next(Some(plan));
         let mut fetch = site.customer.start_fetch();
         assert!(connection.reached(SOON), "no {line}\n{}", fetch.log());
@@ -65,8 +85,16 @@ fn each_place(disturb: fn(&mut Site)) {
         site.settle();
         ledger.doubt(connection.doubt());
         let balance = ledger.check(&site, line);
-        println!("{line}: {balance:?}, {} in doubt, {:?}", ledger.doubts(), connection.names().last());
+        let last = connection.names().pop();
+        println!(
+            "{line}: {balance:?}, {} in doubt, last line {last:?}",
+            ledger.doubts()
+        );
+        if (balance.waiting, balance.twice, last.as_deref()) != (0, 0, Some("reply quit")) {
+            end = Interrupted;
+        }
     }
     site.fetch_all();
     ledger.check_delivered(&site);
+    end
 }

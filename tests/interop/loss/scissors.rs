@@ -79,7 +79,10 @@ impl Scissors {
     pub fn next(&self, plan: Option<Plan>) -> Arc<Connection> {
         let connection = Arc::new(Connection::default());
         connection.set(|state| state.plan = plan);
-        self.queue.lock().unwrap().push_back(Arc::clone(&connection));
+        self.queue
+            .lock()
+            .unwrap()
+            .push_back(Arc::clone(&connection));
         connection
     }
 }
@@ -104,13 +107,18 @@ struct State {
 impl Connection {
     /// Waits until the plan has been carried out; false if the connection ended before.
     pub fn reached(&self, limit: Duration) -> bool {
-        self.wait(limit, |state| state.reached || state.over).reached
+        self.wait(limit, |state| state.reached || state.over)
+            .reached
     }
 
     /// Waits for the end of the connection.
     pub fn over(&self, limit: Duration) {
         let state = self.wait(limit, |state| state.over);
-        assert!(state.over, "the connection did not end; its last lines: {:?}", state.names.iter().rev().take(5).collect::<Vec<_>>());
+        assert!(
+            state.over,
+            "the connection did not end; its last lines: {:?}",
+            state.names.iter().rev().take(5).collect::<Vec<_>>()
+        );
     }
 
     pub fn is_over(&self) -> bool {
@@ -119,8 +127,14 @@ impl Connection {
 
     /// Waits until a line of this name has passed.
     pub fn passed(&self, name: &str, limit: Duration) {
-        let state = self.wait(limit, |state| state.over || state.names.iter().any(|known| known == name));
-        assert!(state.names.iter().any(|known| known == name), "no {name} in this connection: {:?}", state.names);
+        let state = self.wait(limit, |state| {
+            state.over || state.names.iter().any(|known| known == name)
+        });
+        assert!(
+            state.names.iter().any(|known| known == name),
+            "no {name} in this connection: {:?}",
+            state.names
+        );
     }
 
     /// Lets a line pass that was held back.
@@ -130,7 +144,12 @@ impl Connection {
 
     /// The message whose final reply may be on the way.
     pub fn doubt(&self) -> Option<String> {
-        self.state.lock().unwrap().conversation.doubt().map(str::to_owned)
+        self.state
+            .lock()
+            .unwrap()
+            .conversation
+            .doubt()
+            .map(str::to_owned)
     }
 
     /// The names of all lines so far.
@@ -140,7 +159,10 @@ impl Connection {
 
     fn wait(&self, limit: Duration, until: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
         let state = self.state.lock().unwrap();
-        self.changed.wait_timeout_while(state, limit, |state| !until(state)).unwrap().0
+        self.changed
+            .wait_timeout_while(state, limit, |state| !until(state))
+            .unwrap()
+            .0
     }
 
     fn set(&self, change: impl FnOnce(&mut State)) {
@@ -167,7 +189,10 @@ impl Connection {
         for stream in [&customer, &provider] {
             stream.set_nodelay(true).unwrap();
         }
-        let mut ends = [End::new(Side::Customer, customer), End::new(Side::Provider, provider)];
+        let mut ends = [
+            End::new(Side::Customer, customer),
+            End::new(Side::Provider, provider),
+        ];
         let mut going = Ok(());
         while going.is_ok() && ends.iter().any(|end| end.open) {
             for from in readable(&ends) {
@@ -237,7 +262,12 @@ struct End {
 
 impl End {
     fn new(side: Side, stream: TcpStream) -> Self {
-        Self { side, stream, partial: Vec::new(), open: true }
+        Self {
+            side,
+            stream,
+            partial: Vec::new(),
+            open: true,
+        }
     }
 
     /// The lines that have come in.
@@ -253,7 +283,10 @@ impl End {
         };
         let rest = self.partial.split_off(whole);
         let lines = std::mem::replace(&mut self.partial, rest);
-        Ok(lines.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect())
+        Ok(lines
+            .split_inclusive(|&byte| byte == b'\n')
+            .map(<[u8]>::to_vec)
+            .collect())
     }
 }
 
@@ -264,10 +297,16 @@ fn write(mut to: &TcpStream, bytes: &[u8]) -> Result<(), ()> {
 /// Waits a moment for either end to say something.
 fn readable(ends: &[End; 2]) -> Vec<usize> {
     let open: Vec<usize> = (0..2).filter(|&index| ends[index].open).collect();
-    let mut fds: Vec<PollFd<'_>> =
-        open.iter().map(|&index| PollFd::new(ends[index].stream.as_fd(), PollFlags::POLLIN)).collect();
+    let mut fds: Vec<PollFd<'_>> = open
+        .iter()
+        .map(|&index| PollFd::new(ends[index].stream.as_fd(), PollFlags::POLLIN))
+        .collect();
     let _count = poll(&mut fds, PollTimeout::from(200_u8));
-    open.iter().zip(&fds).filter(|(_, fd)| fd.any().unwrap_or(false)).map(|(&index, _)| index).collect()
+    open.iter()
+        .zip(&fds)
+        .filter(|(_, fd)| fd.any().unwrap_or(false))
+        .map(|(&index, _)| index)
+        .collect()
 }
 
 /// Waits, without reading, until both ends have closed or the time is over.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::lab::{Host, Lab, Mta, Running, wait_for};
 
-use super::scissors::{Connection, Scissors};
+use super::scissors::Scissors;
 
 /// For everything that ends by itself, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -44,7 +44,13 @@ impl Site {
             .split(' ')
             .map(|time| format!("smtp_{time}_timeout={patience}s"))
             .collect();
-        provider.postconf(&[settings, &times.iter().map(String::as_str).collect::<Vec<_>>()].concat());
+        provider.postconf(
+            &[
+                settings,
+                &times.iter().map(String::as_str).collect::<Vec<_>>(),
+            ]
+            .concat(),
+        );
         customer.postconf(&[&format!("smtpd_timeout={patience}s")]);
         append(
             &provider,
@@ -52,26 +58,34 @@ impl Site {
                 "[serve.limits]\ncommand_time = \"{patience}s\"\nlogin_time = \"{patience}s\"\ngreeting_time = \"{patience}s\"\n"
             ),
         );
-        customer.edit("/etc/turnabout/turnabout.toml", "\"provider.test\"", "\"10.99.0.2\"\nport = 3660");
+        customer.edit(
+            "/etc/turnabout/turnabout.toml",
+            "\"provider.test\"",
+            "\"10.99.0.2\"\nport = 3660",
+        );
         append(&customer, &format!("command_time = \"{patience}s\"\n"));
         let serve = provider.serve();
         let scissors = Scissors::new(&customer, "10.99.0.2:3660", "10.99.0.1:366");
-        Self { scissors, serve, customer, provider, dead: BTreeSet::new(), killed: 0, _lab: lab }
+        Self {
+            scissors,
+            serve,
+            customer,
+            provider,
+            dead: BTreeSet::new(),
+            killed: 0,
+            _lab: lab,
+        }
     }
 
-    /// Fetches until the provider has nothing more; fails if that takes more than three sessions.
+    /// One more fetch, in which nothing happens: the provider must have nothing left.
     pub fn fetch_all(&self) {
-        for _ in 0..3 {
-            let connection = self.scissors.next(None);
-            let mut fetch = self.customer.start_fetch();
-            fetch.wait(Duration::from_secs(180));
-            connection.over(SOON);
-            self.settle();
-            if waiting(&self.provider).is_empty() {
-                return;
-            }
-        }
-        panic!("messages do not leave the provider: {:?}", waiting(&self.provider));
+        let connection = self.scissors.next(None);
+        let mut fetch = self.customer.start_fetch();
+        fetch.wait(SOON);
+        connection.over(SOON);
+        self.settle();
+        let left = waiting(&self.provider);
+        assert!(left.is_empty(), "left behind: {left:?}\n{}", fetch.log());
     }
 
     /// SIGKILL for `turnabout serve`; its open sessions will never be closed in the log.
@@ -98,7 +112,9 @@ impl Site {
 
     fn smtpd_lines(&self, words: &str) -> usize {
         let log = self.customer.mail_log();
-        log.lines().filter(|line| line.contains("postfix/odmr/smtpd") && line.contains(words)).count()
+        log.lines()
+            .filter(|line| line.contains("postfix/odmr/smtpd") && line.contains(words))
+            .count()
     }
 
     /// Waits until nobody is at work on any message: no session at either mail server, no session of turnabout's.
@@ -106,8 +122,9 @@ impl Site {
         wait_for("end of all sessions", SOON, || {
             let open: BTreeSet<String> =
                 &(&self.sessions(" logged in ") - &self.sessions(" end=")) - &self.dead;
-            (open.is_empty() && self.connects() == self.smtpd_lines("]: disconnect from") + self.killed)
-            .then_some(())
+            (open.is_empty()
+                && self.connects() == self.smtpd_lines("]: disconnect from") + self.killed)
+                .then_some(())
         });
         self.settle_queues();
     }
@@ -116,20 +133,34 @@ impl Site {
     fn sessions(&self, words: &str) -> BTreeSet<String> {
         let log = self.serve.log();
         let lines = log.lines().filter(|line| line.contains(words));
-        lines.filter_map(|line| Some(line.split(" session=").nth(1)?.split(' ').next()?.to_owned())).collect()
+        lines
+            .filter_map(|line| {
+                Some(
+                    line.split(" session=")
+                        .nth(1)?
+                        .split(' ')
+                        .next()?
+                        .to_owned(),
+                )
+            })
+            .collect()
     }
 
     /// Waits until Postfix has delivered on the customer's side and put off on the provider's.
     pub fn settle_queues(&self) {
-        wait_for("customer's queue delivered", SOON, || (spooled(&self.customer) == 0).then_some(()));
+        wait_for("customer's queue delivered", SOON, || {
+            (spooled(&self.customer) == 0).then_some(())
+        });
         // After a reload the queue manager leaves a message alone that its predecessor was at, until somebody asks for it.
         let (mut last, mut since) = (0, Instant::now());
         wait_for("provider's queue at rest", SOON, || {
-            let [entering, active] = [&SPOOL[..2], &SPOOL[2..3]].map(|queues| in_queues(&self.provider, queues));
+            let [entering, active] =
+                [&SPOOL[..2], &SPOOL[2..3]].map(|queues| in_queues(&self.provider, queues));
             if entering + active != last {
                 (last, since) = (entering + active, Instant::now());
             }
-            (entering + active == 0 || active == 0 && since.elapsed() > Duration::from_secs(2)).then_some(())
+            (entering + active == 0 || active == 0 && since.elapsed() > Duration::from_secs(2))
+                .then_some(())
         });
     }
 }
@@ -143,10 +174,24 @@ fn append(host: &Host, text: &str) {
 /// is done with may stay for a while, when the queue manager was restarted at the wrong moment.
 pub fn waiting(host: &Host) -> BTreeSet<String> {
     let listing = host.run("postqueue", &["-j"]);
-    let entries = listing.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let entries = listing
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     entries
-        .filter(|entry| entry["recipients"].as_array().is_some_and(|recipients| !recipients.is_empty()))
-        .map(|entry| entry["sender"].as_str().unwrap().split('@').next().unwrap().to_owned())
+        .filter(|entry| {
+            entry["recipients"]
+                .as_array()
+                .is_some_and(|recipients| !recipients.is_empty())
+        })
+        .map(|entry| {
+            entry["sender"]
+                .as_str()
+                .unwrap()
+                .split('@')
+                .next()
+                .unwrap()
+                .to_owned()
+        })
         .collect()
 }
 
@@ -156,12 +201,17 @@ pub fn spooled(host: &Host) -> usize {
 }
 
 fn in_queues(host: &Host, queues: &[&str]) -> usize {
-    queues.iter().map(|queue| files(&host.path(&format!("/var/spool/postfix/{queue}")))).sum()
+    queues
+        .iter()
+        .map(|queue| files(&host.path(&format!("/var/spool/postfix/{queue}"))))
+        .sum()
 }
 
 /// Complete queue files: those that are still being written are not executable.
 fn files(directory: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return 0;
+    };
     entries
         .flatten()
         .map(|entry| match entry.metadata() {

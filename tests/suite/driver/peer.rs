@@ -65,6 +65,7 @@ impl Peer {
                 Ok(0) => return None,
                 Ok(count) => self.buffer.extend_from_slice(&octets[..count]),
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("no line: {error}, {:?}", self.buffer),
             }
         }
@@ -78,6 +79,7 @@ impl Peer {
                 Ok(0) => break,
                 Ok(count) => self.buffer.extend_from_slice(&octets[..count]),
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("no end: {error}, {:?}", self.buffer),
             }
         }
