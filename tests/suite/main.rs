@@ -43,6 +43,8 @@ mod odmr_greeting;
 mod odmr_provider;
 mod odmr_world;
 mod passwd;
+mod queue_showq;
+mod queue_together;
 mod queue;
 mod report;
 mod sasl_by_hand;
