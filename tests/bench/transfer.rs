@@ -305,7 +305,9 @@ impl Rig {
     }
 }
 
-const QUEUES: [&str; 4] = ["maildrop", "incoming", "active", "deferred"];
+/// In the order in which a message goes through them: looked at in any other order, one that moves
+/// meanwhile could be overlooked.
+const QUEUES: [&str; 4] = ["deferred", "maildrop", "incoming", "active"];
 
 /// Looks only as far as the first file: this is asked often.
 fn is_empty(spool: &Path, queues: &[&str]) -> bool {
