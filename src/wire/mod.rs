@@ -164,6 +164,8 @@ impl Wire {
         }
         let stream = self.stream.into_std()?;
         stream.set_nonblocking(false)?;
+        // As the mail server would have it: its writes are parts of a message, not replies.
+        stream.set_nodelay(false)?;
         Ok(Released::new(OwnedFd::from(stream), self.peer, self.local))
     }
 
