@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::program::Program;
+use super::together::Askers;
 use super::{QueueError, Snapshot, Waiting, addressed_to};
 use crate::smtp::domain::DomainList;
 
@@ -41,6 +42,25 @@ impl Queue {
         })
         .await?;
         Ok(found)
+    }
+
+    /// [`Queue::waiting`] for many at once, by one look at the queue.
+    ///
+    /// # Errors
+    /// As [`Queue::waiting`]; some may have been answered before.
+    pub async fn answer(&self, askers: &mut Askers, limit: Duration) -> Result<(), QueueError> {
+        let mut deliverable = false;
+        self.program(["-bpu".into()], "ask the queue for mail")
+            .lines(limit, |line| {
+                match parse(&String::from_utf8_lossy(line)) {
+                    Line::Nothing => deliverable = false,
+                    Line::Message { frozen, .. } => deliverable = !frozen,
+                    Line::Recipient(address) if deliverable => return Ok(askers.found(address)),
+                    Line::Recipient(_) => {}
+                }
+                Ok(ControlFlow::Continue(()))
+            })
+            .await
     }
 
     /// Everything that waits for these domains, `most` messages at most. Exim does not tell which messages it is

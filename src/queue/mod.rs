@@ -15,6 +15,8 @@ use crate::smtp::domain::{Domain, DomainList};
 pub mod exim;
 pub mod postfix;
 mod program;
+pub mod showq;
+pub mod together;
 
 /// Why the queue could not be asked or set going. Each is a sentence for the operator.
 #[derive(Debug, Error)]
@@ -61,6 +63,12 @@ pub enum QueueError {
         /// What is wrong with it.
         cause: String,
     },
+    /// The reading that was also for others failed.
+    #[error(transparent)]
+    Shared(std::sync::Arc<QueueError>),
+    /// The reading ended without an answer: this process is ending.
+    #[error("cannot ask the queue for mail: the question was broken off (is turnabout stopping?)")]
+    BrokenOff,
     /// Postfix does not keep a list of this domain's deferred mail, so it cannot be flushed.
     #[error(
         "cannot flush {domain}: Postfix does not list it in fast_flush_domains, whose default is relay_domains (add it there): {said}"

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::program::Program;
+use super::together::Askers;
 use super::{QueueError, Snapshot, Waiting, addressed_to, cut};
 use crate::smtp::domain::{Domain, DomainList};
 
@@ -59,6 +60,23 @@ impl Queue {
         })
         .await?;
         Ok(found)
+    }
+
+    /// [`Queue::waiting`] for many at once, by one look at the queue.
+    ///
+    /// # Errors
+    /// As [`Queue::waiting`]; some may have been answered before.
+    pub async fn answer(&self, askers: &mut Askers, limit: Duration) -> Result<(), QueueError> {
+        self.each(limit, |message| {
+            if message.queue_name == "hold" {
+                return ControlFlow::Continue(());
+            }
+            message
+                .recipients
+                .iter()
+                .try_for_each(|recipient| askers.found(&recipient.address))
+        })
+        .await
     }
 
     /// Everything that waits for these domains, `most` messages at most.

@@ -73,13 +73,10 @@ async fn prepare(
             })?;
     reserved.hold(&next_hops).map_err(later)?;
     let asked = async {
-        // An error would mean that the semaphore was closed, which never happens; then nothing is limited.
-        let room = state.queue_asks.acquire().await;
         let waiting = state
             .handoff
             .waiting(&request.domains, serve.limits.queue_time)
             .await;
-        drop(room);
         match waiting {
             Ok(true) => {}
             Ok(false) => return Err(QueueAnswer::NoMail),

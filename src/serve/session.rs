@@ -34,7 +34,7 @@ pub(super) async fn serve(state: Arc<State>, wire: Wire) {
             session = closing.id(),
             "cannot draw random octets: the system gives none"
         );
-        refusal::turn_away(wire, &refusal::busy(&files)).await;
+        Box::pin(refusal::turn_away(wire, &refusal::busy(&files))).await;
         return closing.close("no random octets, answered 421");
     };
     let session = Session::new(&state, &files, wire, closing, seed);
@@ -50,7 +50,9 @@ pub(super) async fn serve(state: Arc<State>, wire: Wire) {
                 id: closing.id(),
                 proof,
             };
-            turned::carry(part, wire, turn).await
+            // In a box of its own, as all that most sessions never come to: the room for the
+            // largest part is taken for as long as a connection is open, thousands at once.
+            Box::pin(turned::carry(part, wire, turn)).await
         }
     };
     closing.close(end);
@@ -128,14 +130,14 @@ impl<'a> Session<'a> {
                     () = sleep(delay.max(self.penalty)) => self.say_and_listen(&reply).await,
                     () = self.state.stopped() => Ok(Action::Close(self.machine.shutting_down())),
                 },
-                Ok(Action::Close(reply)) => return self.close(&reply).await,
+                Ok(Action::Close(reply)) => return Box::pin(self.close(&reply)).await,
                 Ok(Action::Verify(evidence)) => Ok(self.verify(evidence).await),
                 Ok(Action::Access { user }) => Ok(self.access(&user)),
                 Ok(Action::Ask(request)) => {
                     self.closing.domains(&request.domains);
-                    self.ask(&request).await
+                    Box::pin(self.ask(&request)).await
                 }
-                Ok(Action::Turn(reply, proof)) => return self.turn(&reply, proof).await,
+                Ok(Action::Turn(reply, proof)) => return Box::pin(self.turn(&reply, proof)).await,
             };
             // Whatever stood ready is let go unless the machine turns the connection now.
             if !matches!(next, Ok(Action::Turn(..))) {

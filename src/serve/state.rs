@@ -17,9 +17,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 /// of them takes no descriptors from those that are.
 const TURNED_AWAY: usize = 100;
 
-/// How many customers' queue questions run at one time; the others wait within `queue_time`.
-const QUEUE_ASKS: usize = 8;
-
 /// One value for the whole process; sessions hold it through an `Arc`.
 #[derive(Debug)]
 pub(super) struct State {
@@ -32,8 +29,6 @@ pub(super) struct State {
     connected: Mutex<Connected>,
     failures: Mutex<Failures>,
     turned_away: Arc<Semaphore>,
-    /// To ask the queue costs a process and a pass through it: a few at a time, however many customers there are.
-    pub(super) queue_asks: Semaphore,
     /// Turns true once, at SIGTERM.
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -114,7 +109,6 @@ impl State {
             connected: Mutex::default(),
             failures: Mutex::default(),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
-            queue_asks: Semaphore::new(QUEUE_ASKS),
             stopping,
         }
     }

@@ -2,8 +2,10 @@
 //!
 //! After the hand-off no descriptor is kept (a copy would delay the mail server's close and make
 //! the provider wait), yet the operator wants to know how long the session took. The kernel
-//! lists every TCP connection of this network namespace in `/proc/net/tcp` and `tcp6`.
+//! is asked for this one connection, and where it does not know it that way, its list of all
+//! TCP connections of this network namespace is read: `/proc/net/tcp` and `tcp6`.
 
+use super::sock_diag;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -42,6 +44,14 @@ pub async fn until_closed(local: SocketAddr, peer: SocketAddr, limit: Duration) 
 /// Whether the connection is established; `None` where the kernel's table cannot be read.
 #[must_use]
 pub fn is_established(local: SocketAddr, peer: SocketAddr) -> Option<bool> {
+    match sock_diag::is_established(local, peer) {
+        Some(true) => Some(true),
+        // Gone, or a kernel that cannot say: the list tells which.
+        Some(false) | None => is_listed(local, peer),
+    }
+}
+
+fn is_listed(local: SocketAddr, peer: SocketAddr) -> Option<bool> {
     let table = if local.is_ipv6() {
         "/proc/net/tcp6"
     } else {

@@ -14,6 +14,7 @@
 
 pub mod follow;
 mod released;
+mod sock_diag;
 
 pub use released::Released;
 

@@ -9,9 +9,9 @@
 //!   (`helper.rs`); a real operator's are bigger.
 //! * turnabout judges the login itself and asks the queue of a real Postfix before it says 453.
 //!
-//! Each carries the whole of its own way to the answer, on the same two processors. Besides, one
-//! line shows turnabout alone: the customer asks for a domain that is not its own and gets its
-//! refusal without the queue being asked.
+//! Each carries the whole of its own way to the answer, on the same processors, which it shares
+//! with its helpers and with the load generator. Besides, one line shows turnabout alone: the
+//! customer asks for a domain that is not its own and is refused without the queue being asked.
 
 use crate::figures::{Table, median, ratio_with_spread};
 use crate::hosts::{Host, Running};
@@ -19,7 +19,7 @@ use crate::load::{self, Idle, Outcome, Plan};
 use crate::nginx::Nginx;
 use crate::session::Login;
 use crate::{accounts, process, provider};
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -63,23 +63,6 @@ pub fn inside(words: &[&str]) {
     match *part {
         "sessions" => sessions(&directory, quick),
         "idle" => idle(&directory, quick),
-        "try-nginx" => {
-            let s = Server::nginx(&directory);
-            for login in [Login::Plain, Login::CramMd5] {
-                loaded(
-                    &s,
-                    Plan {
-                        server: s.address,
-                        login,
-                        customers: CUSTOMERS,
-                        time: Duration::from_secs(3),
-                        own_domain: true,
-                    },
-                );
-            }
-            waiting(&s, IDLE, Idle::Greeted, "greeted");
-            waiting(&s, IDLE, Idle::LoggedIn(Login::Plain), "logged in");
-        }
         unknown => panic!("no part '{unknown}'"),
     }
 }
@@ -89,7 +72,9 @@ struct Server {
     name: &'static str,
     address: SocketAddr,
     process: Running,
-    helper: Option<Running>,
+    /// nginx's helpers; Postfix's master, whose service tells turnabout of the queue.
+    helper: u32,
+    _helper: Option<Running>,
 }
 
 impl Server {
@@ -108,7 +93,8 @@ impl Server {
             name: "turnabout",
             address,
             process,
-            helper: None,
+            helper: postfix_master(),
+            _helper: None,
         }
     }
 
@@ -118,7 +104,8 @@ impl Server {
             name: "nginx",
             address: nginx.address,
             process: nginx.proxy,
-            helper: Some(nginx.helper),
+            helper: nginx.helper.pid(),
+            _helper: Some(nginx.helper),
         }
     }
 
@@ -132,13 +119,18 @@ impl Server {
         Spent {
             own: all.iter().map(|cpu| cpu.own).sum(),
             children: all.iter().map(|cpu| cpu.children).sum(),
-            helper: self
-                .helper
-                .as_ref()
-                .map(|helper| process::cpu(helper.pid()).own)
-                .unwrap_or_default(),
+            helper: process::tree(self.helper)
+                .into_iter()
+                .map(|pid| process::cpu(pid).all())
+                .sum(),
         }
     }
+}
+
+/// The number of the host's Postfix, as it is inside.
+fn postfix_master() -> u32 {
+    let file = fs::read_to_string("/var/spool/postfix/pid/master.pid").unwrap();
+    file.trim().parse().unwrap()
 }
 
 /// Processor time of a server: itself, the commands it ran, the helpers it needs.

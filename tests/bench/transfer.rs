@@ -77,22 +77,15 @@ pub struct Rig {
     directory: PathBuf,
 }
 
-/// The two transports differ in nothing but the next hop: on demand it is an address where nobody
-/// listens, direct it is the customer's.
+/// Beside the transport that operators are told to add, one that differs from it in its name
+/// only. The next hop of the first is an address where nobody listens, of the second the customer's.
 const PROVIDER: &str = "
 cat >/etc/postfix/turnabout <<MAP
 example.org odmr:[127.77.0.1]:2525
 example.com direct:[10.99.0.2]:25
 MAP
-postmap hash:/etc/postfix/turnabout
-postconf -e relay_domains=example.org,example.com transport_maps=hash:/etc/postfix/turnabout \
-    defer_transports=odmr,direct connection_cache_ttl_limit=60s \
-    odmr_destination_concurrency_limit=1 direct_destination_concurrency_limit=1
-for name in odmr direct; do
-    postconf -M $name/unix=\"$name unix - - n - - smtp\"
-    postconf -P $name/unix/smtp_connection_cache_destinations=static:all \
-        $name/unix/smtp_tls_security_level=none $name/unix/smtp_connection_cache_time_limit=60s
-done
+sed -n '/^odmr /,$ p' /etc/postfix/master.cf | sed 's/odmr/direct/' >>/etc/postfix/master.cf
+postconf -e defer_transports=odmr,direct direct_destination_concurrency_limit=1
 postfix reload
 ";
 

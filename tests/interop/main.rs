@@ -21,6 +21,7 @@ mod demo;
 mod handoff;
 mod lab;
 mod loss;
+mod newer;
 mod others;
 mod queue;
 mod trust;

@@ -121,7 +121,7 @@ fn our_customer_fetches_from_inetsim(customer_mta: Mta) {
     let customer = lab.customer(customer_mta);
     let _inetsim = start_inetsim(&provider);
     match customer_mta {
-        Mta::Postfix => customer.edit(
+        Mta::Postfix | Mta::NewerPostfix => customer.edit(
             "/etc/postfix/main.cf",
             "example.org",
             "example.org, foo.org",

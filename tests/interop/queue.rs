@@ -21,7 +21,7 @@ fn mail_waits_untouched(mta: Mta) {
     provider.submit(&sent);
     // The mail server's own queue run, as it comes every few minutes.
     match mta {
-        Mta::Postfix => provider.run("postqueue", &["-f"]),
+        Mta::Postfix | Mta::NewerPostfix => provider.run("postqueue", &["-f"]),
         _ => provider.run("exim4", &["-q"]),
     };
     std::thread::sleep(Duration::from_secs(2));

@@ -44,6 +44,8 @@ mod odmr_provider;
 mod odmr_world;
 mod passwd;
 mod queue;
+mod queue_showq;
+mod queue_together;
 mod report;
 mod sasl_by_hand;
 mod sasl_exchange;

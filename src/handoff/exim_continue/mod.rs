@@ -20,6 +20,7 @@ pub use first::Order;
 use super::{Ended, HandoffError, Reversed};
 use crate::queue::QueueError;
 use crate::queue::exim::Queue;
+use crate::queue::together::Together;
 use crate::smtp::domain::DomainList;
 use crate::smtp::next_hop::NextHop;
 
@@ -53,6 +54,8 @@ pub struct EximContinue(Arc<Known>);
 struct Known {
     settings: EximSettings,
     queue: Queue,
+    /// Sessions that ask it at the same time share one look.
+    together: Together,
     form: Form,
     /// Exim's spool directory.
     spool: String,
@@ -94,6 +97,7 @@ impl EximContinue {
         Ok(Self(Arc::new(Known {
             settings,
             queue,
+            together: Together::default(),
             form,
             spool,
             order: Mutex::default(),
@@ -105,7 +109,15 @@ impl EximContinue {
     /// # Errors
     /// The queue could not be asked within `limit`: answer 451 and never "no mail".
     pub async fn waiting(&self, domains: &DomainList, limit: Duration) -> Result<bool, QueueError> {
-        self.0.queue.waiting(domains, limit).await
+        let known = Arc::clone(&self.0);
+        let asked = self.0.together.ask(domains, move |mut askers| {
+            let known = Arc::clone(&known);
+            async move {
+                let read = known.queue.answer(&mut askers, limit).await;
+                (askers, read)
+            }
+        });
+        asked.await
     }
 
     /// Has Exim try the mail while no connection is there, so that each message is noted as waiting for the next hop.

@@ -239,8 +239,7 @@ impl Lent {
 
     /// Long quiet: puts the connection back into the cache before its time there is over, unless Postfix has it.
     async fn renew(&mut self, line: Line, quiet: Duration, used: bool) -> Option<Pause> {
-        let connection = self.reversed.released.as_fd();
-        match self.client.take_back(&self.labels, connection).await {
+        match self.ask_back().await {
             Ok(true) if quiet >= self.known.settings.idle_time => {
                 // Lent, and Postfix has other things to do.
                 let renewed = self.lend().await;
@@ -273,30 +272,33 @@ impl Lent {
         let started = Instant::now();
         let mut pause = Duration::from_millis(10);
         loop {
-            let connection = self.reversed.released.as_fd();
-            match self.client.take_back(&self.labels, connection).await {
+            match self.ask_back().await {
                 Ok(true) => return true,
                 Ok(false) if started.elapsed() < RETURN_TIME => tokio::time::sleep(pause).await,
                 Ok(false) => return false,
-                // `postfix reload` ends the cache at once, the deliveries at their leisure: they bring the connection
-                // to the next cache.
-                Err(error) => match Client::connect(&self.known.socket, self.known.greets).await {
-                    Ok(client) if started.elapsed() < RETURN_TIME => {
-                        tracing::debug!(session = %self.reversed.session, "{error}, connected again");
-                        self.client = client;
-                        tokio::time::sleep(pause).await;
-                    }
-                    _ => {
-                        tracing::warn!(session = %self.reversed.session, "{error}");
-                        return false;
-                    }
-                },
+                Err(error) => {
+                    tracing::warn!(session = %self.reversed.session, "{error}");
+                    return false;
+                }
             }
             if Line::look(&self.reversed.released).is_none_or(|line| !line.open) {
                 return false;
             }
             pause = (pause * 2).min(QUIET);
         }
+    }
+
+    /// Asks once. When Postfix is reloaded the cache ends at once, the deliveries at their leisure: they bring the
+    /// connection to the next cache, which is asked from then on.
+    async fn ask_back(&mut self) -> Result<bool, HandoffError> {
+        let connection = self.reversed.released.as_fd();
+        let error = match self.client.take_back(&self.labels, connection).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        tracing::debug!(session = %self.reversed.session, "{error}, connecting again");
+        self.client = Client::connect(&self.known.socket, self.known.greets).await?;
+        Ok(false)
     }
 
     /// The connection is ours again, and nothing was left to do. A message that came in this moment, or that changed

@@ -28,6 +28,8 @@ use self::client::Client;
 use super::{Ended, HandoffError, Reversed};
 use crate::queue::QueueError;
 use crate::queue::postfix::Queue;
+use crate::queue::showq::Showq;
+use crate::queue::together::Together;
 use crate::smtp::domain::DomainList;
 use crate::smtp::next_hop::NextHop;
 
@@ -60,6 +62,10 @@ pub struct PostfixCache(Arc<Known>);
 struct Known {
     settings: PostfixSettings,
     queue: Queue,
+    /// The quick way to ask it.
+    showq: Showq,
+    /// Sessions that ask it at the same time share one look.
+    together: Together,
     form: Form,
     greets: bool,
     socket: PathBuf,
@@ -123,10 +129,13 @@ impl PostfixCache {
             );
         }
         let greets = form.greets(mail_version);
+        let showq = Showq::new(queue_directory.as_ref());
         let socket = PathBuf::from(queue_directory).join("private").join(cache);
         Ok(Self(Arc::new(Known {
             settings,
             queue,
+            showq,
+            together: Together::default(),
             form,
             greets,
             socket,
@@ -139,7 +148,19 @@ impl PostfixCache {
     /// # Errors
     /// The queue could not be asked within `limit`: answer 451 and never "no mail".
     pub async fn waiting(&self, domains: &DomainList, limit: Duration) -> Result<bool, QueueError> {
-        self.0.queue.waiting(domains, limit).await
+        let known = Arc::clone(&self.0);
+        let asked = self.0.together.ask(domains, move |mut askers| {
+            let known = Arc::clone(&known);
+            async move {
+                let mut read = known.showq.answer(&mut askers, limit).await;
+                if let Err(error) = &read {
+                    tracing::debug!("{error}; asking postqueue");
+                    read = known.queue.answer(&mut askers, limit).await;
+                }
+                (askers, read)
+            }
+        });
+        asked.await
     }
 
     /// Connects to the cache, before the point of no return.

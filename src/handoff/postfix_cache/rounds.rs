@@ -44,6 +44,11 @@ impl Rounds {
         let left = queue.waiting.len() + queue.running;
         let progress = self.left.replace(left).is_none_or(|before| left < before);
         self.idle = if progress { 0 } else { self.idle + 1 };
+        if progress {
+            // Something left the queue: Postfix looks for the connection under several names, and gives it back under
+            // the last one it used, so that mail of the other kind may miss it once or twice.
+            self.chances.clear();
+        }
         let mut untried = Vec::new();
         for (id, waiting) in &queue.waiting {
             if is_untried(waiting, next_hops) {

@@ -29,8 +29,10 @@ pub struct Host {
 
 impl Host {
     pub fn start(mta: Mta, part: &str, dir: &Path, number: u8, switch: Option<&Path>) -> Self {
+        let newer = (mta == Mta::NewerPostfix).then(newer_debian);
+        let mta = if newer.is_some() { Mta::Postfix } else { mta };
         let kind = match mta {
-            Mta::Postfix => format!("postfix-{part}"),
+            Mta::Postfix | Mta::NewerPostfix => format!("postfix-{part}"),
             Mta::Exim => format!("exim-{part}"),
             Mta::Nothing => "plain".to_owned(),
         };
@@ -43,6 +45,7 @@ impl Host {
             .arg(dir)
             .arg(number.to_string())
             .args(switch);
+        command.envs(newer.map(|place| ("LAB_NEWER", place)));
         // Should this process be killed, nobody else would remove the directory.
         command.env("LAB_REMOVE", "1");
         command
@@ -185,7 +188,7 @@ impl Host {
     /// What the mail server has logged.
     pub fn mail_log(&self) -> String {
         match self.mta {
-            Mta::Postfix => self.read("/var/log/mail.log"),
+            Mta::Postfix | Mta::NewerPostfix => self.read("/var/log/mail.log"),
             Mta::Exim => self.read("/var/log/exim4/mainlog"),
             Mta::Nothing => String::new(),
         }
@@ -220,7 +223,7 @@ impl Host {
     /// The queue: each message's id and the recipients it still has.
     pub fn queue(&self) -> BTreeMap<String, Vec<String>> {
         match self.mta {
-            Mta::Postfix => self
+            Mta::Postfix | Mta::NewerPostfix => self
                 .run("postqueue", &["-j"])
                 .lines()
                 .map(postfix_entry)
@@ -395,6 +398,15 @@ impl Drop for Running {
             let _status = self.child.wait();
         }
     }
+}
+
+/// Where the next Debian is unpacked; contrib/test has fetched it, otherwise it is fetched now.
+fn newer_debian() -> String {
+    let lab = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/lab");
+    let output = Command::new(lab).arg("newer").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 fn postfix_entry(line: &str) -> (String, Vec<String>) {

@@ -20,6 +20,8 @@ pub use script::Script;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mta {
     Postfix,
+    /// Postfix of the Debian after this one.
+    NewerPostfix,
     Exim,
     /// None: a machine for another program.
     Nothing,

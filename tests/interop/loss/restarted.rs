@@ -92,6 +92,7 @@ fn each_place(disturb: fn(&mut Site)) -> End {
         );
         if (balance.waiting, balance.twice, last.as_deref()) != (0, 0, Some("reply quit")) {
             end = Interrupted;
+            println!("{}", site.serve.log());
         }
     }
     site.fetch_all();
