@@ -98,6 +98,11 @@ impl Lent {
                         let how = format!(
                             "Postfix did not use the connection within {idle} s (see its log)"
                         );
+                        tracing::warn!(
+                            session = %self.reversed.session,
+                            domains = %self.reversed.domains,
+                            "no mail was delivered: {how}; does transport_maps route these domains to this account's next hop, and is the service in master.cf?"
+                        );
                         return self.finish(how).await;
                     }
                     let next = rounds.next(&queue, &self.reversed.next_hops);
