@@ -73,6 +73,8 @@ struct Session<'a> {
     ask_after: Instant,
     /// What a failed login has to wait for, beyond what this connection alone deserves (rule C11).
     penalty: Duration,
+    /// The last code of 400 and above that the customer heard.
+    refused: Option<u16>,
     /// Made ready before the 250, used behind it.
     turn: Option<Turn>,
 }
@@ -116,6 +118,7 @@ impl<'a> Session<'a> {
             turn_by,
             ask_after: Instant::now(),
             penalty: Duration::ZERO,
+            refused: None,
             turn: None,
         }
     }
@@ -192,6 +195,9 @@ impl<'a> Session<'a> {
 
     async fn say(&mut self, reply: &Reply) -> Result<(), &'static str> {
         tracing::debug!(session = self.closing.id(), code = reply.code, "reply");
+        if reply.code >= 400 {
+            self.refused = Some(reply.code);
+        }
         // A peer that does not read is not waited for longer than one that does not write.
         let by = Instant::now() + self.files.serve.limits.command_time;
         match timeout_at(by, self.wire.send(&reply.to_bytes())).await {
@@ -205,12 +211,21 @@ impl<'a> Session<'a> {
         if let Err(end) = self.say(reply).await {
             return (self.closing, Outcome::Over(end.to_owned()));
         }
-        self.wire.close().await;
         let end = match reply.code {
-            221 => "QUIT before the turn".to_owned(),
+            221 => self.before_quit(),
             code => format!("closed with {code}: {}", reply.text()),
         };
+        self.wire.close().await;
         (self.closing, Outcome::Over(end))
+    }
+
+    /// What a session that was not turned came to, by the last thing it was refused.
+    fn before_quit(&self) -> String {
+        match self.refused {
+            Some(453) => "no mail".to_owned(),
+            Some(code) => format!("refused with {code}, then QUIT"),
+            None => "QUIT before the turn".to_owned(),
+        }
     }
 
     async fn turn(mut self, reply: &Reply, proof: Turned) -> (report::Session, Outcome) {
@@ -279,7 +294,7 @@ impl<'a> Session<'a> {
             .state
             .login_failed(self.wire.peer().ip(), user.as_deref());
         let reason = reason.map_or_else(
-            || "exchange failed or cancelled".to_owned(),
+            || "wrong password, or the exchange was broken off".to_owned(),
             |it| it.to_string(),
         );
         tracing::warn!(

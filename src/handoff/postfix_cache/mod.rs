@@ -9,8 +9,10 @@
 //! What the operator prepares stands in `contrib/postfix/provider-main.cf` and `provider-master.cf`.
 
 mod client;
+mod ending;
 mod labels;
 mod lend;
+mod looking;
 mod rounds;
 mod version;
 
