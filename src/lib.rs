@@ -42,6 +42,7 @@
 //! ```text
 //! smtp       words: line, command, reply, EHLO offer, domain, next hop, network
 //! sasl       mechanisms, both sides: PLAIN, LOGIN, CRAM-MD5, SCRAM
+//! tls        certificates, names and versions; what a handshake has shown
 //! odmr       conversations: provider, customer, and the provider's first words after the turn
 //! wire       one peer: lines in, replies out, release() the only way to the descriptor
 //! queue      the mail server's queue: is there mail, flush it (Postfix, Exim)
@@ -64,7 +65,7 @@
 //! 4  serve   fetch
 //! 3  handoff   accounts
 //! 2  wire   queue   config   report
-//! 1  odmr
+//! 1  odmr   tls
 //! 0  smtp   sasl
 //! ```
 #![forbid(unsafe_code)]
@@ -80,4 +81,5 @@ pub mod report;
 pub mod sasl;
 pub mod serve;
 pub mod smtp;
+pub mod tls;
 pub mod wire;
