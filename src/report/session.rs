@@ -53,6 +53,8 @@ pub struct Session {
     domains: Option<String>,
     mechanism: Option<String>,
     handoff: Option<String>,
+    tls: Option<String>,
+    carried: Option<String>,
 }
 
 impl Session {
@@ -84,6 +86,8 @@ impl Session {
             domains: None,
             mechanism: None,
             handoff: None,
+            tls: None,
+            carried: None,
         }
     }
 
@@ -125,6 +129,16 @@ impl Session {
         self.handoff = shown(handoff);
     }
 
+    /// Version and cipher suite, once there is TLS.
+    pub fn tls(&mut self, tls: impl Display) {
+        self.tls = shown(tls);
+    }
+
+    /// Who carried the octets after the turn: `plain`, `kernel` or `relay`.
+    pub fn carried(&mut self, carried: impl Display) {
+        self.carried = shown(carried);
+    }
+
     /// Writes the closing line; `end` says in one phrase how it ended.
     pub fn close(mut self, end: impl Display) {
         self.write(&end);
@@ -143,7 +157,9 @@ impl Session {
             user = self.user,
             domains = self.domains,
             mechanism = self.mechanism,
+            tls = self.tls,
             handoff = self.handoff,
+            carried = self.carried,
             seconds = self.seconds(),
             end,
             "{}",

@@ -6,6 +6,7 @@
 
 mod asking;
 mod failures;
+pub mod keys;
 mod listener;
 mod privileges;
 mod refusal;
