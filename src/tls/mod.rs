@@ -4,8 +4,10 @@
 
 mod facts;
 mod fingerprint;
+mod key_pair;
 mod preference;
 
 pub use facts::{Binding, Facts, PeerCertificate, Version};
 pub use fingerprint::{Fingerprint, NotAFingerprint};
+pub use key_pair::KeyPair;
 pub use preference::HandoffTls;
