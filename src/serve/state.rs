@@ -7,6 +7,7 @@ use crate::config;
 use crate::handoff::provider::ProviderHandoff;
 use crate::sasl::Mechanism;
 use crate::smtp::next_hop::NextHop;
+use crate::tls::{Facts, ServerTls};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -33,21 +34,42 @@ pub(super) struct State {
     pub(super) stopping: watch::Receiver<bool>,
 }
 
-/// Both of the operator's files as they were read together (SIGHUP replaces the whole).
+/// The operator's files as they were read together (SIGHUP replaces the whole).
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) serve: config::Serve,
     pub(super) accounts: Arc<Accounts>,
+    /// None where no address has TLS.
+    pub(super) tls: Option<ServerTls>,
 }
 
 impl Files {
-    /// What to offer: what the operator allows and at least one account can use (conflict X5).
-    pub(super) fn offered(&self) -> Vec<Mechanism> {
+    /// What to offer without TLS: what the operator allows there and at least one account can use (conflict X5).
+    pub(super) fn offered_in_clear(&self) -> Vec<Mechanism> {
         let possible = self.accounts.mechanisms_possible();
         self.serve
             .mechanisms_in_clear()
             .filter(|one| possible.contains(one))
             .collect()
+    }
+
+    /// What to offer inside TLS. SCRAM stands for its -PLUS form as well (rule B71); EXTERNAL is for those who have
+    /// shown a certificate (rule B75).
+    pub(super) fn offered_in_tls(&self, facts: &Facts) -> Vec<Mechanism> {
+        let possible = self.accounts.mechanisms_possible();
+        let can = |one: &Mechanism| match one {
+            Mechanism::External => facts.peer.is_some() && self.accounts.uses_certificates(),
+            other => possible.contains(other),
+        };
+        let mut offered: Vec<Mechanism> = self
+            .serve
+            .mechanisms_in_tls()
+            .filter(can)
+            .flat_map(|one| one.plus().into_iter().chain([one]))
+            .collect();
+        offered.sort();
+        offered.dedup();
+        offered
     }
 
     /// May this address connect at all? In addition to, never instead of, AUTH (rule R31).
