@@ -292,7 +292,7 @@ fn mechanisms_are_what_the_operator_allows_and_plaintext_needs_a_word_of_its_own
     );
     assert_eq!(
         provider("plaintext_without_tls = true\n").mechanisms,
-        Mechanism::ALL
+        Mechanism::WITHOUT_TLS
     );
 }
 
