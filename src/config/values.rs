@@ -148,7 +148,11 @@ pub(super) fn mechanisms(
 ) -> Result<Vec<Mechanism>, ConfigError> {
     let mut listed: Vec<Mechanism> = section
         .list(key, |text| {
-            choice(&text.to_ascii_uppercase(), &Mechanism::ALL, Mechanism::name)
+            choice(
+                &text.to_ascii_uppercase(),
+                &Mechanism::WITHOUT_TLS,
+                Mechanism::name,
+            )
         })?
         .unwrap_or_default();
     listed.sort();

@@ -8,7 +8,7 @@ use super::report::{End, Report};
 use crate::config::{Provider, ProviderTls};
 use crate::handoff::HandoffError;
 use crate::handoff::customer::{Carried, Ready, prepare};
-use crate::odmr::customer::{Customer, Outcome, Settings, Step, Wait};
+use crate::odmr::customer::{Customer, Outcome, Settings, Step, Tls, Wait};
 use crate::report;
 use crate::sasl::Secret;
 use crate::smtp::{Reply, ReplyReader};
@@ -119,7 +119,7 @@ impl Talk<'_> {
         let mut machine = Customer::new(Settings {
             ehlo_name: self.hostname.clone(),
             user: provider.user.clone(),
-            password: secret,
+            password: Some(secret),
             domains: provider.domains.clone(),
             // Where the operator wants TLS, nothing is shown without it (rule C3).
             mechanisms: match provider.tls {
@@ -127,6 +127,9 @@ impl Talk<'_> {
                 ProviderTls::Starttls | ProviderTls::Implicit => Vec::new(),
             },
             allow_plaintext: provider.plaintext_without_tls,
+            tls: Tls::None,
+            binding: None,
+            external: false,
         });
         let talked = self.talk(&mut machine).await;
         (machine, talked)
@@ -152,6 +155,13 @@ impl Talk<'_> {
                     return Ok(Talked::Turned(domains));
                 }
                 Step::End(outcome) => return Ok(Talked::End(stop(outcome, unready))),
+                // Never asked for without TLS in the settings.
+                Step::StartTls => {
+                    return Err(Stop(
+                        End::Protocol,
+                        "TLS was to be started and cannot be".to_owned(),
+                    ));
+                }
                 Step::Prepare => {
                     return Err(Stop(
                         End::Protocol,
@@ -180,7 +190,9 @@ impl Talk<'_> {
     async fn reply(&mut self, wait: Wait) -> Result<Reply, Stop> {
         let limit = match wait {
             Wait::Atrn => self.provider.timers.atrn,
-            Wait::Greeting | Wait::Ehlo | Wait::Auth | Wait::Quit => self.provider.timers.command,
+            Wait::Greeting | Wait::Ehlo | Wait::StartTls | Wait::Auth | Wait::Quit => {
+                self.provider.timers.command
+            }
         };
         let read = async {
             loop {
@@ -280,6 +292,7 @@ fn what(wait: Wait) -> &'static str {
     match wait {
         Wait::Greeting => "the connection",
         Wait::Ehlo => "EHLO",
+        Wait::StartTls => "STARTTLS",
         Wait::Auth => "AUTH",
         Wait::Atrn => "ATRN",
         Wait::Quit => "QUIT",
@@ -298,9 +311,12 @@ fn stop(outcome: Outcome, unready: Option<HandoffError>) -> Stop {
     let end = match &outcome {
         Outcome::NoMail => End::NoMail,
         Outcome::Settings { .. } => End::Configuration,
-        Outcome::Refused { .. } | Outcome::AuthFailed { .. } | Outcome::NoMechanism { .. } => {
-            End::Refused
-        }
+        Outcome::TlsRefused { reply } if reply.is_transient() => End::TryLater,
+        Outcome::Refused { .. }
+        | Outcome::AuthFailed { .. }
+        | Outcome::NoMechanism { .. }
+        | Outcome::NoStartTls
+        | Outcome::TlsRefused { .. } => End::Refused,
         Outcome::TryLater { .. } | Outcome::MtaNotReady | Outcome::Abandoned { .. } => {
             End::TryLater
         }

@@ -327,7 +327,7 @@ fn mechanisms_are_what_the_operator_allows_and_plaintext_needs_a_word_of_its_own
         "{sentence}"
     );
     let plain = provider("tls = \"none\"\nplaintext_without_tls = true\n");
-    assert_eq!(plain.mechanisms, Mechanism::ALL);
+    assert_eq!(plain.mechanisms, Mechanism::WITHOUT_TLS);
     let strong = provider("tls = \"none\"\n").mechanisms;
     assert!(strong.iter().all(|mechanism| !mechanism.is_plaintext()));
     assert_eq!(strong.len(), 3);
