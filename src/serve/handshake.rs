@@ -36,8 +36,12 @@ pub(super) async fn handshake(
             tracing::debug!(
                 session = id,
                 tls = facts.map(tracing::field::display),
-                name = facts.and_then(|facts| facts.server_name.as_deref()).map(|name| safe(name).to_string()),
-                certificate = facts.and_then(|facts| facts.peer.as_ref()).map(|peer| peer.fingerprint.to_string()),
+                name = facts
+                    .and_then(|facts| facts.server_name.as_deref())
+                    .map(|name| safe(name).to_string()),
+                certificate = facts
+                    .and_then(|facts| facts.peer.as_ref())
+                    .map(|peer| peer.fingerprint.to_string()),
                 "TLS started"
             );
             Ok(())

@@ -11,7 +11,9 @@ use zeroize::Zeroizing;
 
 /// Started by hand: there is nobody who asks.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read keys for anybody: standard input is no socket ({0}; `turnabout serve` starts this command itself)")]
+#[error(
+    "cannot read keys for anybody: standard input is no socket ({0}; `turnabout serve` starts this command itself)"
+)]
 pub struct NotASocket(io::Error);
 
 /// Answers on standard input, a socket, until its other end is closed.
