@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::safe;
+use super::{safe, whole};
 
 /// An id that no other connection of this machine has at the same time, short enough to type.
 ///
@@ -149,7 +149,7 @@ impl Session {
             return;
         }
         self.closed = true;
-        let end = shown(end).unwrap_or_default();
+        let end = whole(&end.to_string()).to_string();
         tracing::info!(
             session = self.id,
             provider = self.provider,
