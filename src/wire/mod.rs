@@ -26,7 +26,7 @@ mod turn;
 pub use released::Released;
 
 use crate::smtp::line::LineReader;
-use crate::tls::Facts;
+use crate::tls::{self, Facts};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -71,7 +71,7 @@ pub enum WireError {
 impl From<io::Error> for WireError {
     fn from(error: io::Error) -> Self {
         let inside = error.get_ref().and_then(|inner| inner.downcast_ref());
-        match inside.map(rustls::Error::to_string) {
+        match inside.map(tls::in_words) {
             Some(text) => Self::Tls(text),
             None if error.kind() == io::ErrorKind::UnexpectedEof => Self::Truncated,
             None => Self::Broken(error),
