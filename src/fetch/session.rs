@@ -220,7 +220,7 @@ impl Talk<'_> {
         }
     }
 
-    async fn hand_over(self) -> Result<Stop, Stop> {
+    async fn hand_over(mut self) -> Result<Stop, Stop> {
         let Some(ready) = self.ready else {
             return Err(Stop(
                 End::Protocol,
@@ -229,7 +229,8 @@ impl Talk<'_> {
         };
         // Only we may speak now: an octet from the provider before our 220 was injected by
         // somebody, or the provider is broken. The mail server must not see it (rule C5).
-        if self.wire.pending().map_err(|error| lost(&error, "ATRN"))? {
+        let pending = self.wire.pending().await;
+        if pending.map_err(|error| lost(&error, "ATRN"))? {
             return Err(Stop(
                 End::Protocol,
                 "the provider spoke before the greeting, nothing was handed over (somebody may have injected it)".to_owned(),
@@ -239,6 +240,7 @@ impl Talk<'_> {
         let released = self
             .wire
             .release()
+            .await
             .map_err(|error| lost(&error, "the turn"))?;
         let carried = ready
             .commit(released, &self.hostname)
