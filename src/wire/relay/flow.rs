@@ -34,7 +34,8 @@ impl Flow {
             buffer: vec![0; BUFFER].into_boxed_slice(),
             start: 0,
             end: 0,
-            unflushed: false,
+            // Whatever was written before the relay began.
+            unflushed: true,
             ended: false,
             seen_end: false,
             done: false,
