@@ -35,7 +35,13 @@ pub(super) async fn hand_over(mut talk: Talk<'_>, report: &mut Report) -> Result
         ));
     }
     let (local, peer) = (talk.wire.local(), talk.wire.peer());
-    let (wire, why) = decided(talk.wire, talk.way, talk.provider.handoff_tls, &talk.hostname).await?;
+    let (wire, why) = decided(
+        talk.wire,
+        talk.way,
+        talk.provider.handoff_tls,
+        &talk.hostname,
+    )
+    .await?;
     let released = wire
         .release(&talk.shared.relays)
         .await
@@ -106,7 +112,8 @@ async fn decided(
         Some(wire) if wish != HandoffTls::Kernel => Ok((wire, Some(text))),
         Some(mut wire) => {
             // The provider keeps its mail (RFC 5321 3.8: 421 may greet).
-            let last = format!("421 {hostname} Service not available, keep the mail and try later\r\n");
+            let last =
+                format!("421 {hostname} Service not available, keep the mail and try later\r\n");
             timeout(LAST_WORDS, wire.send(last.as_bytes())).await.ok();
             wire.close().await;
             Err(Stop(

@@ -95,7 +95,10 @@ mod tests {
 
     #[test]
     fn no_name_leads_out_of_the_directory_or_to_another_names_note() {
-        assert_eq!(file_name("../../etc/passwd"), "%2E%2E%2F%2E%2E%2Fetc%2Fpasswd");
+        assert_eq!(
+            file_name("../../etc/passwd"),
+            "%2E%2E%2F%2E%2E%2Fetc%2Fpasswd"
+        );
         assert_ne!(file_name("a b"), file_name("a%20b"));
         assert!(file_name(&"é".repeat(300)).len() <= 200);
     }

@@ -1,7 +1,7 @@
 //! TLS with a provider: what is asked of it, and what it means for the operator when there is none.
 
-use super::session::Stop;
 use super::report::End;
+use super::session::Stop;
 use crate::config::{Provider, ProviderTls};
 use crate::report;
 use crate::sasl::{ChannelBinding, Mechanism};
@@ -40,7 +40,11 @@ pub(super) async fn handshake(
     match done.unwrap_or_else(|_| Err(TlsError::timeout(limit))) {
         Ok(()) => {
             let facts = wire.facts();
-            tracing::info!(session = id, tls = facts.map(tracing::field::display), "TLS started");
+            tracing::info!(
+                session = id,
+                tls = facts.map(tracing::field::display),
+                "TLS started"
+            );
             Ok(())
         }
         Err(error) => Err(stop(&error)),

@@ -22,7 +22,8 @@ mod turned;
 use crate::accounts::{Accounts, SharedAddress, StandInKey};
 use crate::config;
 use crate::handoff::provider::ProviderHandoff;
-use crate::tls::ServerTls;
+use crate::tls::{HandoffTls, ServerTls};
+use crate::wire::KernelTls;
 use acceptor::Begins;
 use certificates::Certificates;
 use keys::KeyReader;
@@ -178,14 +179,15 @@ async fn serve(started: Started, files: Files) -> Result<(), ServeError> {
         key,
     } = started;
     let handoff = ProviderHandoff::new(&files.serve).await?;
+    let kernel = kernel(&files.serve);
     let mut hangup = signal(SignalKind::hangup())?;
     let (stop, stopping) = watch::channel(false);
     tracing::info!(
         listen = addresses(&listeners.in_clear), listen_tls = addresses(&listeners.with_tls),
-        tls = files.serve.tls.name(), handoff = handoff.name(), accounts = files.accounts.len(),
+        tls = files.serve.tls.name(), handoff_tls = files.serve.has_tls().then(|| files.serve.handoff_tls.name()), handoff = handoff.name(), accounts = files.accounts.len(),
         hostname = %files.serve.hostname, "ready"
     );
-    let state = Arc::new(State::new(files, key, handoff, stopping));
+    let state = Arc::new(State::new(files, key, handoff, kernel, stopping));
     let mut acceptors = JoinSet::new();
     for (listeners, begins) in [
         (listeners.in_clear, Begins::InClear),
@@ -217,8 +219,38 @@ async fn serve(started: Started, files: Files) -> Result<(), ServeError> {
     if timeout(STOP_TIME, sessions).await.is_err() {
         tracing::warn!("stopped while sessions were still open; their mail stays queued");
     }
+    relays_end(&state).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What the kernel can do, asked only if somebody will want it.
+fn kernel(serve: &config::Serve) -> KernelTls {
+    if serve.has_tls() && serve.handoff_tls != HandoffTls::Relay {
+        KernelTls::probe()
+    } else {
+        KernelTls::none()
+    }
+}
+
+/// The mail server goes on with connections that our relay carries: they have their time to end.
+async fn relays_end(state: &State) {
+    let running = state.relays.running();
+    if running == 0 {
+        return;
+    }
+    let limit = state.files().serve.limits.stop_time;
+    tracing::info!(
+        relays = running,
+        seconds = limit.as_secs(),
+        "waiting for connections that go through the relay (serve.limits.stop_time)"
+    );
+    if timeout(limit, state.relays.ended()).await.is_err() {
+        tracing::warn!(
+            relays = state.relays.running(),
+            "stopped while the relay was in use; what was not acknowledged stays queued"
+        );
+    }
 }
 
 /// Where they listen, for the log; nothing if there are none.

@@ -72,6 +72,13 @@ fn needs_restart(old: &config::Serve, new: &config::Serve) -> Option<&'static st
         ("handoff", old.handoff != new.handoff),
         ("postfix", old.postfix != new.postfix),
         ("exim", old.exim != new.exim),
+        // Root that could read the certificates is gone, and the kernel was asked at the start.
+        ("tls", old.has_tls() != new.has_tls()),
+        ("handoff_tls", old.handoff_tls != new.handoff_tls),
+        (
+            "limits.relay_idle_time",
+            old.limits.relay_idle_time != new.limits.relay_idle_time,
+        ),
     ];
     changed
         .into_iter()

@@ -8,6 +8,7 @@ use crate::handoff::provider::ProviderHandoff;
 use crate::sasl::Mechanism;
 use crate::smtp::next_hop::NextHop;
 use crate::tls::{Facts, ServerTls};
+use crate::wire::{KernelTls, Relays};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -30,6 +31,12 @@ pub(super) struct State {
     connected: Mutex<Connected>,
     failures: Mutex<Failures>,
     turned_away: Arc<Semaphore>,
+    /// Which sessions under TLS the kernel can carry.
+    pub(super) kernel: KernelTls,
+    /// Those that it does not carry.
+    pub(super) relays: Relays,
+    /// Customers whose TLS the kernel could not serve, as long as this process lives.
+    relay_only: Mutex<HashSet<String>>,
     /// Turns true once, at SIGTERM.
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -119,8 +126,10 @@ impl State {
         files: Files,
         key: StandInKey,
         handoff: ProviderHandoff,
+        kernel: KernelTls,
         stopping: watch::Receiver<bool>,
     ) -> Self {
+        let relays = Relays::new(files.serve.limits.relay_idle_time);
         Self {
             key,
             files: RwLock::new(Arc::new(files)),
@@ -129,6 +138,9 @@ impl State {
             connected: Mutex::default(),
             failures: Mutex::default(),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
+            kernel,
+            relays,
+            relay_only: Mutex::default(),
             stopping,
         }
     }
@@ -142,6 +154,16 @@ impl State {
     /// Puts newly read files in place for the sessions to come.
     pub(super) fn replace(&self, files: Files) {
         *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
+    }
+
+    /// From now on this customer's sessions go through the relay.
+    pub(super) fn relay_only(&self, user: &str) {
+        lock(&self.relay_only).insert(user.to_owned());
+    }
+
+    /// Has the kernel failed this customer?
+    pub(super) fn is_relay_only(&self, user: &str) -> bool {
+        lock(&self.relay_only).contains(user)
     }
 
     /// Ends when the process was told to stop.

@@ -2,9 +2,10 @@
 //! machine. The machine decides; this file reads, asks, writes and keeps the time.
 
 mod login;
+mod turn;
 
 use super::acceptor::Begins;
-use super::asking::{self, Turn};
+use super::asking::Turn;
 use super::handshake::{self, handshake};
 use super::refusal;
 use super::state::{Files, State};
@@ -12,19 +13,16 @@ use super::turned;
 use crate::accounts::Visitor;
 use crate::config::ServeTls;
 use crate::odmr::Turned;
-use crate::odmr::provider::{Action, Provider, Request, Secured, SessionSeed, Settings, Starttls};
-use crate::report::{self, safe};
+use crate::odmr::provider::{Action, Provider, Secured, SessionSeed, Settings, Starttls};
+use crate::report;
 use crate::sasl::ChannelBinding;
 use crate::sasl::server::ScramKeys;
 use crate::smtp::Reply;
 use crate::tls::Facts;
-use crate::wire::{Wire, WireError};
+use crate::wire::{Way, Wire, WireError};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
-
-/// The pause between two questions to the queue on one connection.
-const ASK_PAUSE: Duration = Duration::from_secs(1);
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// The phrase for a connection that broke or was dropped.
 const LOST: &str = "lost before the turn";
@@ -61,7 +59,7 @@ pub(super) async fn serve(state: Arc<State>, mut wire: Wire, begins: Begins) {
             let part = turned::Part {
                 state: &state,
                 files: &files,
-                id: closing.id(),
+                closing: &mut closing,
                 proof,
             };
             // In a box of its own, as all that most sessions never come to: the room for the
@@ -109,6 +107,8 @@ struct Session<'a> {
     refused: Option<u16>,
     /// Made ready before the 250, used behind it.
     turn: Option<Turn>,
+    /// How the connection can go, as it was found when that was made ready.
+    way: Way,
 }
 
 /// How the part before the turn ended.
@@ -162,6 +162,7 @@ impl<'a> Session<'a> {
             penalty: Duration::ZERO,
             refused: None,
             turn: None,
+            way: Way::Plain,
         }
     }
 
@@ -197,23 +198,6 @@ impl<'a> Session<'a> {
                 self.turn = None;
             }
         }
-    }
-
-    /// Is there mail, and is the mail server ready? Told to stop meanwhile, nobody waits for that.
-    async fn ask(&mut self, request: &Request) -> Next {
-        let ask = async {
-            // Over and over again on one connection is made slow, not refused: nobody has to wait the first time.
-            sleep_until(self.ask_after).await;
-            asking::ask(self.state, self.files, self.closing.id(), request).await
-        };
-        let asked = tokio::select! {
-            asked = ask => asked,
-            () = self.state.stopped() => return Ok(Action::Close(self.machine.shutting_down())),
-        };
-        self.ask_after = Instant::now() + ASK_PAUSE;
-        self.turn = asked.turn;
-        let pending = self.wire.pending().await.map_err(|_| LOST)?;
-        Ok(self.machine.answered(asked.answer, pending))
     }
 
     /// Says 220 and handshakes; the next word is the customer's, and nothing before it counts (rule B45).
@@ -302,24 +286,6 @@ impl<'a> Session<'a> {
             Some(code) => format!("refused with {code}, then QUIT"),
             None => "QUIT before the turn".to_owned(),
         }
-    }
-
-    async fn turn(mut self, reply: &Reply, proof: Turned) -> (report::Session, Outcome) {
-        let end = match (self.turn.take(), self.say(reply).await) {
-            (Some(turn), Ok(())) => {
-                tracing::info!(
-                    session = self.closing.id(), user = %safe(proof.user()),
-                    domains = %proof.domains().map_or_else(String::new, ToString::to_string), "turned"
-                );
-                return (
-                    self.closing,
-                    Outcome::Turned(Box::new((self.wire, turn, proof))),
-                );
-            }
-            (Some(_), Err(end)) => format!("{end}, the mail stays queued"),
-            (None, _) => "turned without a hand-off, the mail stays queued".to_owned(),
-        };
-        (self.closing, Outcome::Over(end))
     }
 }
 
