@@ -1,10 +1,11 @@
 //! After the provider's 250: the connection goes to the mail server here, and its end is waited for.
 
+use super::memory::Note;
 use super::report::{End, Report};
 use super::session::{Stop, Talk, lost};
 use crate::handoff::customer::Carried;
 use crate::tls::HandoffTls;
-use crate::wire::follow::{Followed, until_closed};
+use crate::wire::follow::Followed;
 use crate::wire::{Carriage, RelayEnd, RelayView, Way, Wire};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -34,62 +35,51 @@ pub(super) async fn hand_over(mut talk: Talk<'_>, report: &mut Report) -> Result
             "the provider spoke before the greeting, nothing was handed over (somebody may have injected it)".to_owned(),
         ));
     }
-    let (local, peer) = (talk.wire.local(), talk.wire.peer());
-    let (wire, why) = decided(
-        talk.wire,
-        talk.way,
-        talk.provider.handoff_tls,
-        &talk.hostname,
-    )
-    .await?;
+    let (wire, why) = decided(talk.wire, talk.way, talk.provider.handoff_tls, &talk.hostname).await?;
     let released = wire
         .release(&talk.shared.relays)
         .await
         .map_err(|error| lost(&error, "the turn"))?;
-    let carried = released.carriage().name();
-    report.carried = Some(carried);
-    let relay = match released.carriage() {
-        Carriage::Relay(view) => Some(view.clone()),
-        Carriage::Plain | Carriage::Kernel => None,
-    };
+    let carriage = released.carriage().clone();
+    report.carried = Some(carriage.name());
     let taken = ready
         .commit(released, &talk.hostname)
         .await
         .map_err(|error| Stop(End::TryLater, error.to_string()))?;
     let to = talk.provider.handoff.name();
-    tracing::info!(session = talk.id, handoff = to, carried, why, "handed over");
+    tracing::info!(session = talk.id, handoff = to, carried = carriage.name(), why, "handed over");
     let stopping = &talk.shared.stopping;
-    if let Some(relay) = relay {
-        let end = tokio::select! {
-            end = relayed(taken, &relay) => end,
-            () = stopping.at_once() => Err("stopped while it was open".to_owned()),
+    let Carriage::Relay(relay) = carriage else {
+        return tokio::select! {
+            end = followed(taken, to, &talk.note, talk.id) => end,
+            // It goes on without us.
+            () = stopping.told() => Ok(turned(to, "session still open")),
         };
-        if relay.starttls_offered() {
-            tracing::warn!(
-                session = talk.id,
-                "the mail server here offers STARTTLS inside TLS, a provider that takes it up cannot go on (switch it off on this service: smtpd_tls_security_level=none in Postfix's master.cf, no tls_advertise_hosts in Exim)"
-            );
-        }
-        return match end {
-            Ok(()) => Ok(Stop(
-                End::Fetched,
-                format!("turned, relayed to {to}, session ended"),
-            )),
-            Err(why) => Err(Stop(
-                End::TryLater,
-                format!("turned, relayed to {to}, {why} ({STAYS})"),
-            )),
-        };
-    }
-    let how = tokio::select! {
-        how = followed(taken, async { until_closed(local, peer, FOLLOW_TIME).await }) => how?,
-        // It goes on without us.
-        () = stopping.told() => "session still open",
     };
-    Ok(Stop(
-        End::Fetched,
-        format!("turned, handed over by {to}, {how}"),
-    ))
+    let end = tokio::select! {
+        end = relayed(taken, &relay) => end,
+        () = stopping.at_once() => Err("stopped while it was open".to_owned()),
+    };
+    if relay.starttls_offered() {
+        tracing::warn!(
+            session = talk.id,
+            "the mail server here offers STARTTLS inside TLS, a provider that takes it up cannot go on (switch it off on this service: smtpd_tls_security_level=none in Postfix's master.cf, no tls_advertise_hosts in Exim)"
+        );
+    }
+    match end {
+        Ok(()) => Ok(Stop(
+            End::Fetched,
+            format!("turned, relayed to {to}, session ended"),
+        )),
+        Err(why) => Err(Stop(
+            End::TryLater,
+            format!("turned, relayed to {to}, {why} ({STAYS})"),
+        )),
+    }
+}
+
+fn turned(to: &str, how: &str) -> Stop {
+    Stop(End::Fetched, format!("turned, handed over by {to}, {how}"))
 }
 
 /// Gives the keys to the kernel where that was the way, and says why it was not.
@@ -132,31 +122,37 @@ async fn decided(
 async fn relayed(taken: Carried, relay: &RelayView) -> Result<(), String> {
     let child = async {
         match taken {
-            Carried::Passed => Ok(()),
-            Carried::Running(child) => child.wait().await.map_err(|error| error.to_string()),
+            Carried::Passed(_) => Ok(()),
+            Carried::Running(child) => child.wait().await.child,
         }
     };
     let (child, end) = tokio::join!(child, relay.ended());
     match end {
-        RelayEnd::Closed => child,
-        lost => Err(format!("the session broke: {lost}")),
+        RelayEnd::Closed => child.map_err(|error| error.to_string()),
+        broken => Err(format!("the session broke: {broken}")),
     }
 }
 
 /// Waits for the end of a session that goes on without us.
-async fn followed(
-    taken: Carried,
-    closed: impl Future<Output = Followed>,
-) -> Result<&'static str, Stop> {
+async fn followed(taken: Carried, to: &str, note: &Note, id: &str) -> Result<Stop, Stop> {
     match taken {
-        Carried::Running(child) => match child.wait().await {
-            Ok(()) => Ok("session ended"),
-            Err(error) => Err(Stop(End::TryLater, error.to_string())),
-        },
-        Carried::Passed => Ok(match closed.await {
-            Followed::Ended => "session ended",
-            Followed::StillOpen => "session still open",
-            Followed::Unseen => "its end is in the mail server's log",
-        }),
+        Carried::Running(child) => {
+            let over = child.wait().await;
+            if over.control_record {
+                note.write(id);
+            }
+            match over.child {
+                Ok(()) => Ok(turned(to, "session ended")),
+                Err(error) => Err(Stop(End::TryLater, error.to_string())),
+            }
+        }
+        Carried::Passed(view) => {
+            let how = match view.until_closed(FOLLOW_TIME).await {
+                Followed::Ended => "session ended",
+                Followed::StillOpen => "session still open",
+                Followed::Unseen => "its end is in the mail server's log",
+            };
+            Ok(turned(to, how))
+        }
     }
 }
