@@ -12,8 +12,8 @@ use crate::odmr::customer::{Customer, Outcome, Settings, Step, Wait};
 use crate::report;
 use crate::sasl::Secret;
 use crate::smtp::{Reply, ReplyReader};
-use crate::wire::follow::{Followed, until_closed};
-use crate::wire::{Wire, WireError};
+use crate::wire::follow::Followed;
+use crate::wire::{Relays, Wire, WireError};
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -159,7 +159,7 @@ impl Talk<'_> {
     }
 
     fn prepare(&mut self) -> Result<(), HandoffError> {
-        let ready = prepare(&self.provider.handoff);
+        let ready = prepare(&self.provider.handoff, None, false);
         match ready {
             Ok(ready) => {
                 self.ready = Some(ready);
@@ -236,10 +236,9 @@ impl Talk<'_> {
                 "the provider spoke before the greeting, nothing was handed over (somebody may have injected it)".to_owned(),
             ));
         }
-        let (local, peer) = (self.wire.local(), self.wire.peer());
         let released = self
             .wire
-            .release()
+            .release(&Relays::default())
             .await
             .map_err(|error| lost(&error, "the turn"))?;
         let carried = ready
@@ -249,15 +248,15 @@ impl Talk<'_> {
         let to = self.provider.handoff.name();
         tracing::info!(session = self.id, handoff = to, "handed over");
         match carried {
-            Carried::Running(child) => match child.wait().await {
+            Carried::Running(child) => match child.wait().await.child {
                 Ok(()) => Ok(Stop(
                     End::Fetched,
                     format!("turned, handed over by {to}, session ended"),
                 )),
                 Err(error) => Err(Stop(End::TryLater, error.to_string())),
             },
-            Carried::Passed => {
-                let how = match until_closed(local, peer, FOLLOW_TIME).await {
+            Carried::Passed(view) => {
+                let how = match view.until_closed(FOLLOW_TIME).await {
                     Followed::Ended => "session ended",
                     Followed::StillOpen => "session still open",
                     Followed::Unseen => "its end is in the mail server's log",

@@ -12,7 +12,7 @@ use crate::odmr::Turned;
 use crate::odmr::greeting::{Greeting, GreetingStep};
 use crate::report::safe;
 use crate::smtp::{Offer, Reply, ReplyReader};
-use crate::wire::Wire;
+use crate::wire::{Relays, Wire};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -47,7 +47,7 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
         }
     };
     tracing::info!(session = part.id, customer = %safe(&customer), "greeted");
-    let released = match wire.release().await {
+    let released = match wire.release(&Relays::default()).await {
         Ok(released) => released,
         Err(error) => return format!("{error}, the mail stays queued"),
     };
