@@ -106,7 +106,8 @@ pub(super) fn install(
     let mut write = keys(version, *sequence, secret)?;
     let (sequence, secret) = &secrets.rx;
     let mut read = keys(version, *sequence, secret)?;
-    let set = setsockopt(stream, TcpTlsTx, &write).and_then(|()| setsockopt(stream, TcpTlsRx, &read));
+    let set =
+        setsockopt(stream, TcpTlsTx, &write).and_then(|()| setsockopt(stream, TcpTlsRx, &read));
     forget(&mut write);
     forget(&mut read);
     Ok(set?)
@@ -230,6 +231,5 @@ fn forget(keys: &mut TlsCryptoInfo) {
             keys.key.zeroize();
             keys.iv.zeroize();
         }
-        _ => {}
     }
 }

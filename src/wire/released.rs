@@ -6,8 +6,15 @@ use super::relay::RelayView;
 use crate::tls::Facts;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, TlsGetRecordType, recvmsg};
 use std::io::IoSliceMut;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr, TcpStream as TcpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long the peer has to close after us.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Who stands between the mail server's descriptor and the peer.
 #[derive(Debug, Clone)]
@@ -121,12 +128,35 @@ impl Released {
         // Looked at, not taken.
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         let record = recvmsg::<()>(self.fd.as_raw_fd(), &mut slices, Some(&mut space), flags)
-            .and_then(|message| Ok((message.bytes, message.cmsgs()?.find_map(record_type))));
+            .and_then(|message| {
+                Ok((
+                    message.bytes,
+                    message.cmsgs()?.find_map(|message| record_type(&message)),
+                ))
+            });
         match record {
             Ok((_, None | Some(TlsGetRecordType::ApplicationData))) | Err(_) => false,
             // Level and description, which is 0 for close_notify.
             Ok((length, Some(TlsGetRecordType::Alert))) => length < 2 || octets.last() != Some(&0),
             Ok((_, Some(_))) => true,
+        }
+    }
+
+    /// Closes what is nobody else's any more. Where the kernel encrypts that is the end of TLS, then that of the
+    /// connection, and the peer's own close is waited for a while: what it has sent and nobody has read (its own end
+    /// of TLS, mostly) would make a reset of our close.
+    pub async fn close(self) {
+        if !matches!(self.carriage, Carriage::Kernel) {
+            return;
+        }
+        self.close_notify();
+        let socket = TcpSocket::from(self.fd);
+        let stream = socket
+            .shutdown(Shutdown::Write)
+            .and_then(|()| socket.set_nonblocking(true))
+            .and_then(|()| TcpStream::from_std(socket));
+        if let Ok(stream) = stream {
+            timeout(LINGER, drain(stream)).await.unwrap_or_default();
         }
     }
 
@@ -137,9 +167,31 @@ impl Released {
     }
 }
 
-fn record_type(message: ControlMessageOwned) -> Option<TlsGetRecordType> {
+/// Takes all records, whatever their type, until the peer has closed.
+async fn drain(stream: TcpStream) {
+    let mut scrap = vec![0; 4096];
+    loop {
+        let taken = stream
+            .async_io(Interest::READABLE, || {
+                let mut slices = [IoSliceMut::new(&mut scrap)];
+                let mut space = nix::cmsg_space!(u8);
+                let flags = MsgFlags::MSG_DONTWAIT;
+                let message =
+                    recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
+                Ok((message.bytes, message.cmsgs()?.next().is_some()))
+            })
+            .await;
+        match taken {
+            // A record of data is never empty, one of another type may be.
+            Ok((0, false)) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+}
+
+fn record_type(message: &ControlMessageOwned) -> Option<TlsGetRecordType> {
     match message {
-        ControlMessageOwned::TlsGetRecordType(record_type) => Some(record_type),
+        ControlMessageOwned::TlsGetRecordType(record_type) => Some(*record_type),
         _ => None,
     }
 }

@@ -90,11 +90,14 @@ impl Wire {
         let Stream::Tls(stream) = &mut self.stream else {
             return Some("there is no TLS of ours on it");
         };
-        let (io, session) = stream.get_mut();
-        if !io.at_boundary() {
+        if !stream.get_ref().0.at_boundary() {
             return Some("part of a TLS record was already read");
         }
-        match session.process_new_packets() {
+        let state = match &mut **stream {
+            TlsStream::Client(stream) => stream.get_mut().1.process_new_packets(),
+            TlsStream::Server(stream) => stream.get_mut().1.process_new_packets(),
+        };
+        match state {
             Ok(state) if state.peer_has_closed() => return Some("the peer has closed"),
             Ok(state) if state.plaintext_bytes_to_read() > 0 => {
                 return Some("octets of the peer's were already read");
@@ -102,9 +105,8 @@ impl Wire {
             Ok(_) => {}
             Err(_) => return Some("the connection is lost"),
         }
-        session
-            .wants_write()
-            .then_some("the peer does not take what TLS has to say")
+        let wants_write = stream.get_ref().1.wants_write();
+        wants_write.then_some("the peer does not take what TLS has to say")
     }
 
     /// Gives the keys to the kernel. What comes of it is a wire like one without TLS, and the kernel encrypts.

@@ -81,7 +81,9 @@ impl Flow {
                 let written = ready!(Pin::new(&mut *to).poll_write(cx, held));
                 let octets = match written.map(|octets| held.get(..octets)) {
                     Ok(Some(octets)) if !octets.is_empty() => octets,
-                    Ok(_) => return Poll::Ready(Err(Fault::Write(io::ErrorKind::WriteZero.into()))),
+                    Ok(_) => {
+                        return Poll::Ready(Err(Fault::Write(io::ErrorKind::WriteZero.into())));
+                    }
                     Err(error) => return Poll::Ready(Err(Fault::Write(error))),
                 };
                 self.unflushed = true;

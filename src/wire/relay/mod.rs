@@ -40,12 +40,20 @@ pub struct Relays {
     running: watch::Sender<usize>,
 }
 
+/// Twice as long as SMTP waits for anything.
+impl Default for Relays {
+    fn default() -> Self {
+        Self::new(Duration::from_secs(20 * 60))
+    }
+}
+
 /// Counted as long as it lives.
 struct Running(watch::Sender<usize>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.send_modify(|running| *running = running.saturating_sub(1));
+        self.0
+            .send_modify(|running| *running = running.saturating_sub(1));
     }
 }
 
@@ -70,10 +78,7 @@ impl Relays {
     pub async fn ended(&self) {
         let mut running = self.running.subscribe();
         // It cannot fail: the sender is here.
-        running
-            .wait_for(|running| *running == 0)
-            .await
-            .map_or((), drop);
+        drop(running.wait_for(|running| *running == 0).await);
     }
 
     /// Starts a relay for `stream`, which leads to `peer`. Gives the mail server's end of it (a blocking

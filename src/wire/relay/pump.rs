@@ -146,8 +146,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
 
     /// Mail server to peer.
     fn move_outward(&mut self, cx: &mut Context<'_>) {
-        let (words, offer, over, sight) =
-            (&mut self.words, &mut self.offer, &mut self.over, &self.sight);
+        let (words, offer, over, sight) = (
+            &mut self.words,
+            &mut self.offer,
+            &mut self.over,
+            &self.sight,
+        );
         let passed = |octets: &[u8]| {
             sight.sent(octets.len());
             if offer.hear(octets) {
@@ -166,7 +170,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                 return self.move_outward(cx);
             }
             // The peer takes no more. What it said before is still to be read, and tells how it ended.
-            Poll::Ready(Err(Fault::Write(_))) => {
+            Poll::Ready(Err(Fault::Write(error))) => {
+                tracing::debug!(%error, "the peer takes no more");
                 self.outward.abandon();
                 self.sight.closing();
             }
@@ -190,7 +195,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             Poll::Ready(Ok(())) => self.sight.closing(),
             Poll::Ready(Err(Fault::Read(error))) => return Some(error),
             // The mail server hears no more. What it wrote before is still for the peer.
-            Poll::Ready(Err(Fault::Write(_))) => {
+            Poll::Ready(Err(Fault::Write(error))) => {
+                tracing::debug!(%error, "the mail server hears no more");
                 self.inward.abandon();
                 self.sight.closing();
             }

@@ -76,7 +76,9 @@ impl Side {
                 last |= line == b"221" || line.starts_with(b"221 ");
             });
         } else {
-            let line_end = octets.last().map_or_else(|| self.tail.is_line_end(), |octet| *octet == b'\n');
+            let line_end = octets
+                .last()
+                .map_or_else(|| self.tail.is_line_end(), |octet| *octet == b'\n');
             self.answer.line.clear();
             self.answer.deaf = !line_end;
         }
@@ -169,8 +171,15 @@ mod tests {
         assert!(over(&[">QUIT\r\n", "<221 bye\r\n"]));
         assert!(over(&["<QUIT\r\n", ">221 2.0.0 bye\r\n"]));
         assert!(over(&[">RSET\r\nquit\r\n", "<250 ok\r\n221 bye\r\n"]));
-        assert!(over(&[">x\r\n", ">Q", ">UIT\r", ">\n", "<2", "<21", "< bye\r", "<\n"]));
-        assert!(over(&["<25", ">x\r\nQUIT\r\n", "<0 ok\r\n221-so\r\n", "<221\r\n"]));
+        assert!(over(&[
+            ">x\r\n", ">Q", ">UIT\r", ">\n", "<2", "<21", "< bye\r", "<\n"
+        ]));
+        assert!(over(&[
+            "<25",
+            ">x\r\nQUIT\r\n",
+            "<0 ok\r\n221-so\r\n",
+            "<221\r\n"
+        ]));
     }
 
     #[test]
@@ -180,7 +189,11 @@ mod tests {
         assert!(!over(&[">MAQUIT\r\n", "<221 bye\r\n"]));
         assert!(!over(&[">QUIT\r\n.\r\n", "<221 bye\r\n"]));
         assert!(!over(&[">QUIT\r\n", "<221-bye\r\n"]));
-        assert!(!over(&["<25", ">QUIT\r\n", "<221 is the middle of a line\r\n"]));
+        assert!(!over(&[
+            "<25",
+            ">QUIT\r\n",
+            "<221 is the middle of a line\r\n"
+        ]));
     }
 
     fn offered(said: &[&str]) -> bool {
@@ -193,11 +206,25 @@ mod tests {
     #[test]
     fn starttls_is_noticed_in_the_offer_and_nowhere_else() {
         let greeting = "220 me\r\n";
-        assert!(offered(&[greeting, "250-me\r\n250-STARTTLS\r\n250 SIZE\r\n"]));
+        assert!(offered(&[
+            greeting,
+            "250-me\r\n250-STARTTLS\r\n250 SIZE\r\n"
+        ]));
         assert!(offered(&[greeting, "250-me\r\n250 start", "tls\r\n"]));
-        assert!(offered(&[greeting, "502 no\r\n", "250-me\r\n250 STARTTLS\r\n"]));
-        assert!(!offered(&[greeting, "250-me\r\n250 SIZE\r\n", "250-STARTTLS\r\n"]));
-        assert!(!offered(&[greeting, "250-me\r\n250-STARTTLSX\r\n250 SIZE\r\n"]));
+        assert!(offered(&[
+            greeting,
+            "502 no\r\n",
+            "250-me\r\n250 STARTTLS\r\n"
+        ]));
+        assert!(!offered(&[
+            greeting,
+            "250-me\r\n250 SIZE\r\n",
+            "250-STARTTLS\r\n"
+        ]));
+        assert!(!offered(&[
+            greeting,
+            "250-me\r\n250-STARTTLSX\r\n250 SIZE\r\n"
+        ]));
         assert!(!offered(&["MAIL FROM:<>\r\n", "250-STARTTLS\r\n"]));
         let long = "250-X\r\n".repeat(3000);
         assert!(!offered(&[greeting, &long, "250-STARTTLS\r\n"]));
