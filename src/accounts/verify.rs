@@ -75,6 +75,13 @@ impl Accounts {
                 });
                 (authcid, right, checks)
             }
+            // No password shows what a certificate has shown.
+            Evidence::External { .. } => {
+                return Judgement {
+                    outcome: Outcome::Rejected(Reason::NotForThisMechanism),
+                    checks: 0,
+                };
+            }
             Evidence::CramMd5 {
                 user,
                 challenge,

@@ -34,7 +34,7 @@ pub(super) struct Args {
 #[command(next_help_heading = "Without a configuration file")]
 struct Options {
     /// The provider's name or address.
-    #[arg(long, requires_all = ["user", "password_file"])]
+    #[arg(long, requires = "user")]
     host: Option<String>,
 
     /// The provider's port [default: 366].
@@ -70,7 +70,12 @@ struct Options {
     user: Option<String>,
 
     /// A file whose first line is the password, or - for standard input.
-    #[arg(long, value_name = "FILE", requires = "host")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "host",
+        required_unless_present_any = ["names", "all", "certificate"]
+    )]
     password_file: Option<String>,
 
     /// Domains to ask for, separated by commas [default: all the provider has for this user].

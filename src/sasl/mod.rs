@@ -6,9 +6,11 @@
 //!
 //! Nothing here reads a clock or draws randomness, with one exception: rsasl draws SCRAM's nonces itself.
 
+mod binding;
 pub mod client;
 pub mod cram_md5;
 mod error;
+mod external;
 mod mechanism;
 pub mod plain;
 mod prepare;
@@ -16,6 +18,7 @@ pub mod scram;
 mod secret;
 pub mod server;
 
+pub use binding::{Channel, ChannelBinding};
 pub use error::SaslError;
 pub use mechanism::{Mechanism, UnknownMechanism};
 pub use prepare::prepare;

@@ -21,6 +21,7 @@ mod accounts_login;
 mod attributes;
 mod cli;
 mod config;
+mod config_tls;
 mod conformance;
 mod documents;
 mod driver;

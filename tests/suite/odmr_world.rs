@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use turnabout::odmr::provider::{
-    Access, Action, Identity, Provider, QueueAnswer, Request, SessionSeed, Settings, Verdict,
+    Access, Action, Identity, Provider, QueueAnswer, Request, SessionSeed, Settings, Starttls,
+    Verdict,
 };
 use turnabout::sasl::scram::{ScramHash, derive};
 use turnabout::sasl::server::{Evidence, ScramKeys, ScramStored};
@@ -79,7 +80,9 @@ impl World {
     pub fn provider(&self) -> Provider {
         Provider::new(Settings {
             hostname: "provider.example.com".to_owned(),
+            starttls: Starttls::No,
             mechanisms: self.mechanisms.clone(),
+            binding: None,
             seed: SessionSeed {
                 unix_time: 1_764_000_000,
                 random: *b"sixteen octets!!",
@@ -107,6 +110,8 @@ impl World {
                     right && authzid.as_ref().is_none_or(|authzid| authzid == authcid),
                 )
             }
+            // Nobody has a certificate in this world.
+            Evidence::External { .. } => return Verdict::Rejected,
             Evidence::CramMd5 {
                 user,
                 challenge,

@@ -11,7 +11,7 @@ use crate::odmr_world::{World, domain, domains};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use turnabout::odmr::customer::{self, Customer, Step};
+use turnabout::odmr::customer::{self, Customer, Step, Tls};
 use turnabout::odmr::greeting::{Greeting, GreetingStep};
 use turnabout::odmr::provider::{Action, Provider, QueueAnswer};
 use turnabout::sasl::{Secret, cram_md5};
@@ -216,6 +216,7 @@ impl ProviderPeer {
                 done(did, format!("turned {} {domains}", turned.user()));
                 self.over = true;
             }
+            Action::StartTls(_) => panic!("STARTTLS was not offered"),
             Action::Verify(_) | Action::Access { .. } | Action::Ask(_) => panic!("not settled"),
         }
     }
@@ -277,10 +278,13 @@ impl CustomerPeer {
             customer: Customer::new(customer::Settings {
                 ehlo_name: "customer.example.org".to_owned(),
                 user: user.to_owned(),
-                password: Secret::from(password),
+                password: Some(Secret::from(password)),
                 domains: named,
                 mechanisms,
                 allow_plaintext: transcript.header("Plaintext") != Some("no"),
+                tls: Tls::None,
+                binding: None,
+                external: false,
             }),
             prepares: transcript.header("Prepare") != Some("fails"),
             lines: LineReader::new(ReplyReader::LINE_LIMIT),
@@ -293,6 +297,7 @@ impl CustomerPeer {
     fn act(&mut self, step: Step, did: &mut Vec<(String, String)>) {
         match step {
             Step::Send(octets) => say(did, "C:", &octets),
+            Step::StartTls => panic!("TLS is not in the settings"),
             Step::Prepare => {
                 done(did, "prepares");
                 let step = self.customer.prepared(self.prepares);

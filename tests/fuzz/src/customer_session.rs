@@ -31,6 +31,9 @@ fn customer(mechanism: Mechanism, replies: Vec<Reply>) {
         domains: None,
         mechanisms: vec![mechanism],
         allow_plaintext: true,
+        tls: Tls::None,
+        binding: None,
+        external: false,
     });
     let mut last = Vec::new();
     for reply in replies {
