@@ -7,6 +7,7 @@ mod client_certificate;
 mod error;
 mod facts;
 mod fingerprint;
+mod peer_name;
 mod pem;
 mod preference;
 mod provider;

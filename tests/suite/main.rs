@@ -15,6 +15,7 @@
     unreachable_pub
 )]
 mod accounts_credential;
+mod accounts_external;
 mod accounts_file;
 mod accounts_grant;
 mod accounts_login;
