@@ -5,7 +5,7 @@
 
 use super::dial::dial;
 use super::report::{End, Report};
-use crate::config::Provider;
+use crate::config::{Provider, ProviderTls};
 use crate::handoff::HandoffError;
 use crate::handoff::customer::{Carried, Ready, prepare};
 use crate::odmr::customer::{Customer, Outcome, Settings, Step, Wait};
@@ -121,7 +121,11 @@ impl Talk<'_> {
             user: provider.user.clone(),
             password: secret,
             domains: provider.domains.clone(),
-            mechanisms: provider.mechanisms.clone(),
+            // Where the operator wants TLS, nothing is shown without it (rule C3).
+            mechanisms: match provider.tls {
+                ProviderTls::None => provider.mechanisms.clone(),
+                ProviderTls::Starttls | ProviderTls::Implicit => Vec::new(),
+            },
             allow_plaintext: provider.plaintext_without_tls,
         });
         let talked = self.talk(&mut machine).await;
