@@ -178,7 +178,7 @@ fn a_client_that_could_not_see_the_bound_forms_is_welcome_where_the_operator_has
     assert_eq!(said.code, 235);
 }
 
-/// Rules: B46, B52, R8
+/// Rules: B46, R8
 #[test]
 fn under_implicit_tls_everything_is_there_from_the_first_ehlo() {
     let mut world = world();
