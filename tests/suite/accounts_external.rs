@@ -77,7 +77,7 @@ fn nobody_acts_for_another_with_his_own_certificate() {
     }
 }
 
-/// Rules: B57, B75
+/// Rules: B75
 #[test]
 fn a_name_counts_only_where_an_authority_vouches_for_it() {
     let accounts = accounts(&file(&["dns:Home.example.org"], &[]));

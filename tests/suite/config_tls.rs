@@ -256,7 +256,7 @@ fn implicit_tls_needs_the_port_to_be_named() {
     assert_eq!(provider.tls, ProviderTls::Implicit);
 }
 
-/// Rules: C7, C12
+/// Rules: C12
 #[test]
 fn the_relay_waits_longer_than_any_mail_server() {
     let sentence = serve_refusal("limits.relay_idle_time = \"14m 59s\"\n");
