@@ -8,7 +8,7 @@ use super::hand_over::hand_over;
 use super::memory::Note;
 use super::report::{End, Report};
 use super::{Shared, secure};
-use crate::config::{CommandPeer, CustomerHandoff, Provider, ProviderTls};
+use crate::config::{CommandPeer, CustomerHandoff, Provider, ProviderTls, SecretSource};
 use crate::handoff::{HandoffError, exec};
 use crate::handoff::customer::{Ready, prepare};
 use crate::odmr::customer::{Customer, Outcome, Settings, Step, Tls, Wait};
@@ -129,12 +129,12 @@ async fn until_the_turn<'a>(
 }
 
 /// What our own files say: without them nobody is dialled.
-async fn own_files(provider: &Provider) -> Result<(Option<ClientTls>, Secret), Stop> {
+async fn own_files(provider: &Provider) -> Result<(Option<ClientTls>, Option<Secret>), Stop> {
     let provider = provider.clone();
     // A password command may take its time; the other fetches go on meanwhile.
     let read = tokio::task::spawn_blocking(move || {
         let tls = secure::client_tls(&provider).map_err(|error| secure::stop(&error))?;
-        let secret = provider.secret.read();
+        let secret = provider.secret.as_ref().map(SecretSource::read).transpose();
         let secret = secret.map_err(|error| Stop(End::Configuration, error.to_string()))?;
         Ok((tls, secret))
     });
@@ -169,7 +169,7 @@ impl Talk<'_> {
     async fn whole(
         &mut self,
         tls: Option<ClientTls>,
-        secret: Secret,
+        secret: Option<Secret>,
         report: &mut Report,
     ) -> Result<Talked, Stop> {
         let provider = self.provider;
@@ -179,7 +179,7 @@ impl Talk<'_> {
         let mut machine = Customer::new(Settings {
             ehlo_name: self.hostname.clone(),
             user: provider.user.clone(),
-            password: Some(secret),
+            password: secret,
             domains: provider.domains.clone(),
             mechanisms: secure::mechanisms(provider),
             allow_plaintext: provider.plaintext_without_tls,

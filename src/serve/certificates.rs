@@ -122,7 +122,7 @@ impl Contents {
     ) -> Result<ServerTls, TlsError> {
         // Nobody is asked for a certificate that nothing is done with (rule B55).
         let ask = serve.mechanisms.contains(&Mechanism::External)
-            && super::state::uses_certificates(accounts);
+            && accounts.uses_certificates();
         let client_ca = self.client_ca.as_ref();
         let client_ca = client_ca.map(|(file, text)| (file.as_path(), text.as_slice()));
         ServerTls::new(&self.pairs, client_ca, ask)

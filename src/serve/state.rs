@@ -64,9 +64,8 @@ impl Files {
     /// shown a certificate (rule B75).
     pub(super) fn offered_in_tls(&self, facts: &Facts) -> Vec<Mechanism> {
         let possible = self.accounts.mechanisms_possible();
-        let can = |one: &Mechanism| match one {
-            Mechanism::External => facts.peer.is_some() && uses_certificates(&self.accounts),
-            other => possible.contains(other),
+        let can = |one: &Mechanism| {
+            possible.contains(one) && (*one != Mechanism::External || facts.peer.is_some())
         };
         let mut offered: Vec<Mechanism> = self
             .serve
@@ -314,8 +313,4 @@ mod tests {
         assert!(!same("2001:db8:1:2::3", "2001:db8:1:3::3"));
         assert!(!same("192.0.2.1", "192.0.2.2"));
     }
-}
-
-pub(super) fn uses_certificates(_: &Accounts) -> bool {
-    false
 }

@@ -55,25 +55,19 @@ impl Provider {
         pending: bool,
     ) -> Action {
         let state = State::Initial { greeted };
-        let possible = matches!(
-            self.settings.starttls,
-            Starttls::Offered | Starttls::Required
-        );
-        // What lies behind it was sent in the clear, by whomever, to be read under TLS. It is not read at all
-        // (CVE-2011-0411, rules C1, B58).
-        if possible && pending {
-            return Action::Close(replies::ahead_of_tls());
-        }
-        if command.is_err() || !greeted {
-            return match command {
-                Ok(_) => self.bad(state, replies::out_of_place("Send EHLO first")),
-                Err(_) => self.bad(state, replies::bad_argument()),
-            };
-        }
-        match self.settings.starttls {
-            Starttls::No => self.bad(state, replies::not_implemented()),
-            Starttls::Active => self.bad(state, replies::out_of_place("TLS is active already")),
-            Starttls::Offered | Starttls::Required => {
+        match (command, self.settings.starttls) {
+            (Err(_), _) => self.bad(state, replies::bad_argument()),
+            (Ok(_), Starttls::Active) => {
+                self.bad(state, replies::out_of_place("TLS is active already"))
+            }
+            (Ok(_), _) if !greeted => self.bad(state, replies::out_of_place("Send EHLO first")),
+            (Ok(_), Starttls::No) => self.bad(state, replies::not_implemented()),
+            // What lies behind it was sent in the clear, by whomever, to be read under TLS. It is not read at all
+            // (CVE-2011-0411, rules C1, B58).
+            (Ok(_), Starttls::Offered | Starttls::Required) if pending => {
+                Action::Close(replies::ahead_of_tls())
+            }
+            (Ok(_), Starttls::Offered | Starttls::Required) => {
                 self.state = State::StartingTls;
                 Action::StartTls(replies::start_tls())
             }

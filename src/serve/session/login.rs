@@ -91,9 +91,22 @@ impl Session<'_> {
         Verdict::Rejected
     }
 
-    /// The certificate of the connection says who it is (rule B75).
+    /// The certificate that was shown in the handshake says who it is (rule B75).
     fn external(&mut self, authzid: Option<&str>) -> Action {
-        let verdict = Verdict::Rejected;
+        let peer = self.wire.peer().ip();
+        let shown = self.wire.facts().and_then(|facts| facts.peer.as_ref());
+        let Some(shown) = shown else {
+            let verdict = self.rejected(authzid.unwrap_or_default(), &"no certificate was shown");
+            return self.judged(verdict);
+        };
+        let judged = self.files.accounts.external(shown, authzid, peer);
+        let verdict = match judged.outcome {
+            Judged::Accepted { user, domains } => self.accepted(user, &domains),
+            Judged::Rejected(reason) => {
+                let reason = format!("{reason}, certificate {}", shown.fingerprint);
+                self.rejected(authzid.unwrap_or_default(), &reason)
+            }
+        };
         self.judged(verdict)
     }
 }
