@@ -28,6 +28,7 @@ mod documents;
 mod driver;
 mod fetch_run;
 mod fetch_talk;
+mod fetch_tls;
 mod handoff_customer_exec;
 mod handoff_customer_pass;
 mod handoff_provider_lend;
