@@ -61,5 +61,7 @@ mod smtp_command;
 mod smtp_domain;
 mod smtp_line;
 mod smtp_reply;
+mod tls_world;
 mod transcripts;
 mod wire;
+mod wire_tls;
