@@ -56,6 +56,10 @@ fn why(seen: &CertificateDer<'_>, error: &Error) -> (String, &'static str) {
             "its issuer is not known here".to_owned(),
             "set ca_file if the provider has an authority of its own; it may also have left out an intermediate certificate",
         ),
+        CertificateError::BadSignature => (
+            "its issuer has the name of one that is known here, but another key".to_owned(),
+            "the authority has a new key, or somebody stands in between: ask the provider",
+        ),
         CertificateError::InvalidPurposeContext { .. } | CertificateError::InvalidPurpose => (
             "it is not made for servers".to_owned(),
             "the provider needs another",
