@@ -5,10 +5,10 @@
 
 use super::dial::dial;
 use super::report::{End, Report};
-use crate::config::Provider;
+use crate::config::{Provider, ProviderTls, SecretSource};
 use crate::handoff::HandoffError;
 use crate::handoff::customer::{Carried, Ready, prepare};
-use crate::odmr::customer::{Customer, Outcome, Settings, Step, Wait};
+use crate::odmr::customer::{Customer, Outcome, Settings, Step, Tls, Wait};
 use crate::report;
 use crate::sasl::Secret;
 use crate::smtp::{Reply, ReplyReader};
@@ -52,17 +52,10 @@ pub(super) async fn fetch(provider: &Provider) -> Report {
 }
 
 async fn attempt(provider: &Provider, id: &str, report: &mut Report) -> Result<Stop, Stop> {
-    let source = provider.secret.clone();
-    // A password command may take its time; the other fetches go on meanwhile.
-    let secret = tokio::task::spawn_blocking(move || source.read())
-        .await
-        .map_err(|error| {
-            Stop(
-                End::Configuration,
-                format!("cannot read {}: {error}", provider.secret),
-            )
-        })?
-        .map_err(|error| Stop(End::Configuration, error.to_string()))?;
+    let secret = match &provider.secret {
+        Some(source) => Some(read(source.clone()).await?),
+        None => None,
+    };
     let stream = dial(&provider.host, provider.port, provider.timers.connect)
         .await
         .map_err(|error| Stop(End::Unreachable, error.to_string()))?;
@@ -98,6 +91,15 @@ async fn attempt(provider: &Provider, id: &str, report: &mut Report) -> Result<S
     }
 }
 
+/// A password command may take its time; the other fetches go on meanwhile.
+async fn read(source: SecretSource) -> Result<Secret, Stop> {
+    let name = source.to_string();
+    tokio::task::spawn_blocking(move || source.read())
+        .await
+        .map_err(|error| Stop(End::Configuration, format!("cannot read {name}: {error}")))?
+        .map_err(|error| Stop(End::Configuration, error.to_string()))
+}
+
 /// How the part of the conversation that is ours came to its end.
 enum Talked {
     Turned(String),
@@ -114,15 +116,22 @@ struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    async fn until_the_turn(&mut self, secret: Secret) -> (Customer, Result<Talked, Stop>) {
+    async fn until_the_turn(&mut self, secret: Option<Secret>) -> (Customer, Result<Talked, Stop>) {
         let provider = self.provider;
         let mut machine = Customer::new(Settings {
             ehlo_name: self.hostname.clone(),
             user: provider.user.clone(),
             password: secret,
             domains: provider.domains.clone(),
-            mechanisms: provider.mechanisms.clone(),
+            // Where the operator wants TLS, nothing is shown without it (rule C3).
+            mechanisms: match provider.tls {
+                ProviderTls::None => provider.mechanisms.clone(),
+                ProviderTls::Starttls | ProviderTls::Implicit => Vec::new(),
+            },
             allow_plaintext: provider.plaintext_without_tls,
+            tls: Tls::None,
+            binding: None,
+            external: false,
         });
         let talked = self.talk(&mut machine).await;
         (machine, talked)
@@ -148,6 +157,13 @@ impl Talk<'_> {
                     return Ok(Talked::Turned(domains));
                 }
                 Step::End(outcome) => return Ok(Talked::End(stop(outcome, unready))),
+                // Never asked for without TLS in the settings.
+                Step::StartTls => {
+                    return Err(Stop(
+                        End::Protocol,
+                        "TLS was to be started and cannot be".to_owned(),
+                    ));
+                }
                 Step::Prepare => {
                     return Err(Stop(
                         End::Protocol,
@@ -176,7 +192,9 @@ impl Talk<'_> {
     async fn reply(&mut self, wait: Wait) -> Result<Reply, Stop> {
         let limit = match wait {
             Wait::Atrn => self.provider.timers.atrn,
-            Wait::Greeting | Wait::Ehlo | Wait::Auth | Wait::Quit => self.provider.timers.command,
+            Wait::Greeting | Wait::Ehlo | Wait::StartTls | Wait::Auth | Wait::Quit => {
+                self.provider.timers.command
+            }
         };
         let read = async {
             loop {
@@ -276,6 +294,7 @@ fn what(wait: Wait) -> &'static str {
     match wait {
         Wait::Greeting => "the connection",
         Wait::Ehlo => "EHLO",
+        Wait::StartTls => "STARTTLS",
         Wait::Auth => "AUTH",
         Wait::Atrn => "ATRN",
         Wait::Quit => "QUIT",
@@ -294,9 +313,12 @@ fn stop(outcome: Outcome, unready: Option<HandoffError>) -> Stop {
     let end = match &outcome {
         Outcome::NoMail => End::NoMail,
         Outcome::Settings { .. } => End::Configuration,
-        Outcome::Refused { .. } | Outcome::AuthFailed { .. } | Outcome::NoMechanism { .. } => {
-            End::Refused
-        }
+        Outcome::TlsRefused { reply } if reply.is_transient() => End::TryLater,
+        Outcome::Refused { .. }
+        | Outcome::AuthFailed { .. }
+        | Outcome::NoMechanism { .. }
+        | Outcome::NoStartTls
+        | Outcome::TlsRefused { .. } => End::Refused,
         Outcome::TryLater { .. } | Outcome::MtaNotReady | Outcome::Abandoned { .. } => {
             End::TryLater
         }

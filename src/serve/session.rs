@@ -8,9 +8,10 @@ use super::turned;
 use crate::accounts::{Outcome as Judged, Visitor};
 use crate::odmr::Turned;
 use crate::odmr::provider::{
-    Access, Action, Identity, Provider, Request, SessionSeed, Settings, Verdict,
+    Access, Action, Identity, Provider, Request, SessionSeed, Settings, Starttls, Verdict,
 };
 use crate::report::{self, safe};
+use crate::sasl::SaslError;
 use crate::sasl::server::{Evidence, ScramKeys};
 use crate::smtp::{DomainList, Reply};
 use crate::wire::{Wire, WireError};
@@ -101,7 +102,9 @@ impl<'a> Session<'a> {
         let keys: Arc<dyn ScramKeys> = Arc::<Visitor>::clone(&visitor);
         let machine = Provider::new(Settings {
             hostname: serve.hostname.clone(),
+            starttls: Starttls::No,
             mechanisms: files.offered(),
+            binding: None,
             seed,
             keys,
             max_bad_commands: serve.limits.bad_commands,
@@ -134,6 +137,8 @@ impl<'a> Session<'a> {
                     () = self.state.stopped() => Ok(Action::Close(self.machine.shutting_down())),
                 },
                 Ok(Action::Close(reply)) => return Box::pin(self.close(&reply)).await,
+                // Never asked for while STARTTLS is not offered.
+                Ok(Action::StartTls(_)) => Ok(self.machine.tls_unavailable()),
                 Ok(Action::Verify(evidence)) => Ok(self.verify(evidence).await),
                 Ok(Action::Access { user }) => Ok(self.access(&user)),
                 Ok(Action::Ask(request)) => {
@@ -252,6 +257,7 @@ impl<'a> Session<'a> {
         let name = match &evidence {
             Evidence::Password { authcid, .. } => authcid.clone(),
             Evidence::CramMd5 { user, .. } => user.clone(),
+            Evidence::External { authzid } => authzid.clone().unwrap_or_default(),
         };
         let judged = tokio::task::spawn_blocking(move || accounts.verify(&evidence, peer)).await;
         let verdict = match judged.map(|judgement| judgement.outcome) {
@@ -293,10 +299,11 @@ impl<'a> Session<'a> {
         self.penalty = self
             .state
             .login_failed(self.wire.peer().ip(), user.as_deref());
-        let reason = reason.map_or_else(
-            || "wrong password, or the exchange was broken off".to_owned(),
-            |it| it.to_string(),
-        );
+        let reason = match (reason, self.machine.exchange_error()) {
+            (_, Some(error @ SaslError::ChannelBinding(_))) => error.to_string(),
+            (Some(reason), _) => reason.to_string(),
+            (None, _) => "wrong password, or the exchange was broken off".to_owned(),
+        };
         tracing::warn!(
             session = self.closing.id(), peer = %self.wire.peer(),
             user = user.map(|user| safe(&user).to_string()),

@@ -15,12 +15,14 @@
     unreachable_pub
 )]
 mod accounts_credential;
+mod accounts_external;
 mod accounts_file;
 mod accounts_grant;
 mod accounts_login;
 mod attributes;
 mod cli;
 mod config;
+mod config_tls;
 mod conformance;
 mod documents;
 mod driver;
@@ -41,14 +43,18 @@ mod next_hop;
 mod odmr_customer;
 mod odmr_greeting;
 mod odmr_provider;
+mod odmr_tls_customer;
+mod odmr_tls_provider;
 mod odmr_world;
 mod passwd;
 mod queue;
 mod queue_showq;
 mod queue_together;
 mod report;
+mod sasl_binding;
 mod sasl_by_hand;
 mod sasl_exchange;
+mod sasl_external;
 mod sasl_scram_hostile;
 mod sasl_vectors;
 mod serve_limits;
