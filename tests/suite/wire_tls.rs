@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 use turnabout::tls::{TlsErrorKind, Version};
-use turnabout::wire::{Wire, WireError};
+use turnabout::wire::{Relays, Wire, WireError};
 
 async fn line(wire: &mut Wire) -> String {
     let line = timeout(Duration::from_secs(20), wire.line()).await.unwrap();
@@ -300,7 +300,7 @@ fn a_command_in_the_clear_behind_starttls_is_never_read_inside_tls() {
             wire.send(b"250 ok\r\n").await,
             Err(WireError::Closed)
         ));
-        assert!(matches!(wire.release().await, Err(WireError::Closed)));
+        assert!(matches!(wire.release(&Relays::default()).await, Err(WireError::Closed)));
     });
 }
 
