@@ -42,7 +42,7 @@ pub fn prepare(
         CustomerHandoff::PostfixPass { socket } => {
             Ok(Ready::PostfixPass(PostfixPass::new(socket).prepare()?))
         }
-        CustomerHandoff::Exec { command, user } => {
+        CustomerHandoff::Exec { command, user, .. } => {
             let exec = Exec::new(command, user.as_deref(), command_peer)?;
             Ok(Ready::Exec(Box::new(exec.prepare(relay_possible)?)))
         }

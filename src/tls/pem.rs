@@ -1,25 +1,16 @@
 //! Certificates and keys as they stand in files.
 
-use super::TlsError;
 use super::leaf::Validity;
+use super::{KeyPair, TlsError};
 use rustls::Error;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 use zeroize::Zeroizing;
-
-/// The names of two files: a certificate with its chain, and its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyPair {
-    /// The certificate first, then those that lead from it to the authority.
-    pub certificate: PathBuf,
-    /// The certificate's private key.
-    pub key: PathBuf,
-}
 
 /// What the two files hold, read by whoever may.
 #[derive(Clone)]
