@@ -224,7 +224,7 @@ fn happen(before: Before, ours: &mut Connection, theirs: &mut Connection) {
         Before::BothNewKeysTwice => (2, 2),
     };
     tell(theirs, ours, b"EHLO a\r\n");
-    tell(ours, theirs, &[b'x'; 40_000]);
+    tell(ours, theirs, &[b'x'; 12_000]);
     for _ in 0..our_keys {
         ours.refresh_traffic_keys().unwrap();
         settle(ours, theirs);
