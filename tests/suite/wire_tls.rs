@@ -300,7 +300,10 @@ fn a_command_in_the_clear_behind_starttls_is_never_read_inside_tls() {
             wire.send(b"250 ok\r\n").await,
             Err(WireError::Closed)
         ));
-        assert!(matches!(wire.release(&Relays::default()).await, Err(WireError::Closed)));
+        assert!(matches!(
+            wire.release(&Relays::default()).await,
+            Err(WireError::Closed)
+        ));
     });
 }
 
