@@ -66,7 +66,7 @@ fn exit(error: &ServeError) -> Exit {
     match error {
         ServeError::Listen(_) => Exit::Unavailable,
         ServeError::Privileges(_) => Exit::Refused,
-        ServeError::Accounts(_) | ServeError::NextHops(_) | ServeError::Handoff(_) => Exit::Config,
+        ServeError::Accounts(_) | ServeError::Misfit(_) | ServeError::Handoff(_) => Exit::Config,
         ServeError::Start(_) => Exit::Internal,
     }
 }
