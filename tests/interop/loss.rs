@@ -6,8 +6,10 @@
 
 mod conversation;
 mod cuts;
+mod end;
 mod killed;
 mod ledger;
+mod middle;
 mod restarted;
 mod scissors;
 mod site;
