@@ -13,3 +13,6 @@ mod middle;
 mod restarted;
 mod scissors;
 mod site;
+
+pub use middle::Middle;
+pub use scissors::Scissors;

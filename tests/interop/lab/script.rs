@@ -8,7 +8,9 @@ use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use super::tls::Stream;
+use rustls::ServerConfig;
+
+use super::tls::{Mode, Stream, accept};
 use super::{Host, wait_for};
 
 /// Nobody whom a test talks to is silent for longer.
@@ -39,6 +41,25 @@ impl Script {
         }
     }
 
+    /// Waits for a customer that does a handshake, as a server that has this certificate; with STARTTLS it must ask for
+    /// it first. The greeting has been said.
+    pub fn accept_with_tls(listener: &TcpListener, mode: Mode, config: ServerConfig) -> Self {
+        let stream = incoming(listener);
+        if mode == Mode::Starttls {
+            let mut plain = Self::over(Box::new(stream.try_clone().unwrap()));
+            plain.greet();
+            plain.hears("EHLO ");
+            plain.say("250-provider.test\r\n250-STARTTLS\r\n250 ATRN");
+            plain.hears("STARTTLS");
+            plain.say("220 go ahead");
+        }
+        let mut script = Self::over(accept(stream, config).unwrap());
+        if mode == Mode::Implicit {
+            script.greet();
+        }
+        script
+    }
+
     /// Speaks through a program.
     pub fn through(program: Program) -> Self {
         Self {
@@ -54,15 +75,13 @@ impl Script {
         }
     }
 
-    /// The provider's part up to and including the 250 to ATRN; any password will do.
-    pub fn turn(&mut self) {
+    /// The provider's greeting.
+    pub fn greet(&mut self) {
         self.say("220 provider.test ready");
-        self.log_customer_in();
-        self.say("250 now reversing");
     }
 
-    /// The provider's part from EHLO up to ATRN, which is left to be answered.
-    pub fn log_customer_in(&mut self) {
+    /// The provider's part from EHLO up to and including the 250 to ATRN; any password will do.
+    pub fn turn(&mut self) {
         self.hears("EHLO ");
         self.say("250-provider.test\r\n250-AUTH CRAM-MD5\r\n250 ATRN");
         self.hears("AUTH CRAM-MD5");
@@ -70,6 +89,7 @@ impl Script {
         self.line();
         self.say("235 welcome");
         self.hears("ATRN");
+        self.say("250 now reversing");
     }
 
     /// Sends a line, or several.
@@ -86,6 +106,16 @@ impl Script {
                 stream.flush().unwrap();
             }
             Line::Program(program) => program.send(octets),
+        }
+    }
+
+    /// Reads and forgets what a program says before a line that begins so.
+    pub fn skips_to(&mut self, start: &str) -> String {
+        loop {
+            let line = self.octets().expect("the line that was to come");
+            if line.starts_with(start.as_bytes()) {
+                return String::from_utf8_lossy(&line).trim_end().to_owned();
+            }
         }
     }
 

@@ -1,4 +1,58 @@
 //! TLS that survives the turn: with real mail servers, with other TLS libraries, and against those who mean ill.
 
-mod counterparts;
+mod certificates;
+mod customers;
+mod delivery;
 mod openssl;
+mod providers;
+mod turn;
+
+use std::time::Duration;
+
+use crate::lab::{Authority, Host, Lab, Mail, Mta, Running, body_of_lines, wait_for};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// A provider with TLS and a customer's host that knows its authority.
+struct Hosts {
+    provider: Host,
+    customer: Host,
+    authority: Authority,
+    _lab: Lab,
+}
+
+impl Hosts {
+    fn new(provider: Mta, customer: Mta) -> Self {
+        let mut lab = Lab::new();
+        let authority = Authority::new();
+        let provider = lab.provider(provider);
+        let customer = lab.customer(customer);
+        provider.serve_with_tls(&authority);
+        customer.know(&authority);
+        Self {
+            provider,
+            customer,
+            authority,
+            _lab: lab,
+        }
+    }
+}
+
+/// Three messages, one of them of several TLS records.
+fn three_messages(name: &str) -> Vec<Mail> {
+    let bodies = [20, 2000, 0].map(body_of_lines);
+    bodies
+        .iter()
+        .enumerate()
+        .map(|(number, body)| Mail::new(&["alice@example.org"], &format!("{name}-{number}"), body))
+        .collect()
+}
+
+/// The line with which turnabout closes its session in the log, waited for; there have been `before` such lines.
+fn closing_line(program: &Running, before: usize) -> String {
+    wait_for("closing line", SOON, || {
+        let log = program.log();
+        let mut ends = log.lines().filter(|line| line.contains(" end="));
+        ends.nth(before).map(str::to_owned)
+    })
+}

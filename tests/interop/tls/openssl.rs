@@ -45,6 +45,19 @@ impl Client {
         self.inline(script, command);
     }
 
+    /// Ends the program; gives what it says about the end of the connection.
+    pub fn end(self, script: &mut Script) -> String {
+        let program = script.program();
+        program.close();
+        let status = program.wait();
+        let text = program.complaints();
+        let last = text.lines().rev().find(|line| {
+            let line = line.to_lowercase();
+            line.contains("error") || line.contains("eof") || line.contains("errno")
+        });
+        format!("{status}, {}", last.unwrap_or("no complaint"))
+    }
+
     fn inline(self, script: &mut Script, command: &[u8]) {
         let pause = || std::thread::sleep(std::time::Duration::from_millis(100));
         pause();
@@ -78,10 +91,11 @@ fn gnutls_cli(customer: &Host, mode: Mode, port: &str, more: &[&str]) -> Program
     customer.talk("gnutls-cli", "gnutls-cli", &arguments)
 }
 
-/// `openssl s_server` as a provider with TLS from the first octet on.
+/// `openssl s_server` as a provider with TLS from the first octet on. It is not quiet, because only then it knows the
+/// command K for a KeyUpdate; so a line that begins with Q or R must not stand first in what is sent at once.
 pub fn s_server(provider: &Host, more: &[&str]) -> Script {
     let accept = IMPLICIT_PORT.to_string();
-    let mut arguments = vec!["s_server", "-quiet", "-accept", &accept, "-naccept", "1"];
+    let mut arguments = vec!["s_server", "-accept", &accept, "-naccept", "1"];
     arguments.extend(["-cert", CERTIFICATE, "-key", KEY]);
     arguments.extend(more);
     let program = provider.talk("s_server", "openssl", &arguments);
