@@ -41,6 +41,30 @@ struct Options {
     #[arg(long, requires = "host")]
     port: Option<u16>,
 
+    /// How the connection is protected: starttls, implicit or none [default: starttls].
+    #[arg(long, value_name = "KIND", requires = "host")]
+    tls: Option<String>,
+
+    /// Authorities to trust in place of the system's, or the provider's self-signed certificate.
+    #[arg(long, value_name = "FILE", requires = "host")]
+    ca_file: Option<String>,
+
+    /// The provider's certificate: sha256: and its digest; several separated by commas.
+    #[arg(long, value_name = "SHA256", value_delimiter = ',', requires = "host")]
+    fingerprint: Vec<String>,
+
+    /// The customer's own certificate.
+    #[arg(long, value_name = "FILE", requires = "host")]
+    certificate: Option<String>,
+
+    /// The private key of the customer's own certificate.
+    #[arg(long, value_name = "FILE", requires = "host")]
+    key: Option<String>,
+
+    /// Who encrypts after the turn: auto, kernel or relay [default: auto].
+    #[arg(long, value_name = "WHO", requires = "host")]
+    handoff_tls: Option<String>,
+
     /// The user name to authenticate with.
     #[arg(long, requires = "host")]
     user: Option<String>,
@@ -57,7 +81,7 @@ struct Options {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "host")]
     mechanisms: Vec<String>,
 
-    /// Use PLAIN or LOGIN if nothing better is offered, although anybody on the way can read the password.
+    /// With --tls none: use PLAIN or LOGIN if nothing better is offered, although anybody on the way can read the password.
     #[arg(long, requires = "host")]
     plaintext_without_tls: bool,
 
@@ -72,6 +96,10 @@ struct Options {
     /// With exec: the user to run the command as.
     #[arg(long, value_name = "USER", requires = "host")]
     command_user: Option<String>,
+
+    /// With exec and the relay: how the command learns the provider's address, exim or environment.
+    #[arg(long, value_name = "KIND", requires = "host")]
+    command_peer: Option<String>,
 
     /// The name to say EHLO with [default: this machine's, or its address].
     #[arg(long, value_name = "NAME", requires = "host")]
@@ -110,6 +138,12 @@ impl Options {
         ProviderOptions {
             host: self.host,
             port: self.port,
+            tls: self.tls,
+            ca_file: self.ca_file,
+            fingerprint: self.fingerprint,
+            certificate: self.certificate,
+            key: self.key,
+            handoff_tls: self.handoff_tls,
             user: self.user,
             password_file: self.password_file,
             domains: self.domains,
@@ -119,6 +153,7 @@ impl Options {
             socket: self.socket,
             command: self.command,
             command_user: self.command_user,
+            command_peer: self.command_peer,
             hostname: self.hostname,
         }
         .provider()

@@ -8,9 +8,11 @@ use super::keys;
 use super::secret::SecretSource;
 use super::section::Section;
 use super::sendmail::is_postfix_sendmail_bs;
+use super::tls::{ProviderTls, Wishes};
 use super::values::{self, choice, fault};
 use crate::sasl::Mechanism;
 use crate::smtp::domain::{Domain, DomainList};
+use crate::tls::{Fingerprint, HandoffTls, KeyPair};
 
 /// One provider, checked.
 #[derive(Debug, Clone)]
@@ -23,13 +25,23 @@ pub struct Provider {
     pub port: u16,
     /// The user to authenticate as.
     pub user: String,
+    /// How the connection is protected.
+    pub tls: ProviderTls,
+    /// The authorities to trust in place of the system's; not together with `fingerprints`.
+    pub ca_file: Option<PathBuf>,
+    /// The provider's certificate is one of these; empty: any that is valid for `host`.
+    pub fingerprints: Vec<Fingerprint>,
+    /// Our own certificate.
+    pub certificate: Option<KeyPair>,
+    /// Who encrypts after the turn.
+    pub handoff_tls: HandoffTls,
     /// Where the password comes from; read it when it is needed.
     pub secret: SecretSource,
     /// The domains to ask for; `None` asks for all (rule R17).
     pub domains: Option<DomainList>,
-    /// Mechanisms that may be used without TLS, strongest first, at least one.
+    /// Mechanisms that may be used on a connection that is protected as `tls` says, strongest first, at least one.
     pub mechanisms: Vec<Mechanism>,
-    /// PLAIN and LOGIN may be used on a connection without TLS.
+    /// PLAIN and LOGIN may be used on a connection without TLS: never set where there is TLS.
     pub plaintext_without_tls: bool,
     /// How long to wait for what.
     pub timers: Timers,
@@ -37,6 +49,24 @@ pub struct Provider {
     pub handoff: CustomerHandoff,
     /// The name to say EHLO with; `None` is the connection's own address as a literal (rule B8).
     pub hostname: Option<String>,
+    /// Where is kept what is worth to know the next time; it need not exist.
+    pub state_directory: PathBuf,
+}
+
+/// `[fetch]`: what holds for every provider.
+#[derive(Debug, Clone)]
+pub(super) struct Common {
+    pub(super) hostname: Option<String>,
+    pub(super) state_directory: PathBuf,
+}
+
+impl Common {
+    pub(super) fn read(section: &Section<'_>) -> Result<Common, ConfigError> {
+        Ok(Common {
+            hostname: section.text(&keys::FETCH_HOSTNAME, values::ehlo_name)?,
+            state_directory: section.required_path(&keys::FETCH_STATE)?,
+        })
+    }
 }
 
 /// How long the customer waits for what.
@@ -64,7 +94,29 @@ pub enum CustomerHandoff {
         command: Vec<String>,
         /// The user to run it as; `None` is our own.
         user: Option<String>,
+        /// How it learns the provider's address; `None` is told from the program's name.
+        peer: Option<CommandPeer>,
     },
+}
+
+/// How a program learns the provider's address when its descriptors do not tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandPeer {
+    /// By the arguments `-oMa` and `-oMi`.
+    Exim,
+    /// By `TCPREMOTEIP` and its like (UCSPI).
+    Environment,
+}
+
+impl CommandPeer {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            CommandPeer::Exim => "exim",
+            CommandPeer::Environment => "environment",
+        }
+    }
 }
 
 impl CustomerHandoff {
@@ -92,18 +144,32 @@ impl Provider {
     pub(super) fn read(
         name: &str,
         section: &Section<'_>,
-        hostname: Option<String>,
+        common: Common,
     ) -> Result<Provider, ConfigError> {
+        let wishes = Wishes::read(section)?;
         let plaintext_without_tls = section.switch(&keys::PLAINTEXT)?;
+        let has_tls = wishes.tls != ProviderTls::None;
+        if plaintext_without_tls && has_tls {
+            return Err(section.error(
+                &keys::PLAINTEXT,
+                &format!("there is TLS: tls is {:?}", wishes.tls.name()),
+                "leave it out, or set tls = \"none\" where the connection is protected otherwise",
+            ));
+        }
         let port = section.number(&keys::PORT, 1, u32::from(u16::MAX))?;
         Ok(Provider {
             name: name.to_owned(),
             host: section.required(&keys::HOST, values::host)?,
             port: u16::try_from(port).unwrap_or(0),
             user: section.required(&keys::USER, values::login)?,
+            tls: wishes.tls,
+            ca_file: wishes.ca_file,
+            fingerprints: wishes.fingerprints,
+            certificate: wishes.certificate,
+            handoff_tls: wishes.handoff_tls,
             secret: secret(section)?,
             domains: domains(section)?,
-            mechanisms: values::mechanisms(section, &keys::MECHANISMS, plaintext_without_tls)?,
+            mechanisms: mechanisms(section, has_tls, plaintext_without_tls)?,
             plaintext_without_tls,
             timers: Timers {
                 connect: section.duration(&keys::CONNECT_TIME, POSITIVE, SOME_TIME)?,
@@ -115,9 +181,21 @@ impl Provider {
                 )?,
             },
             handoff: handoff(section)?,
-            hostname,
+            hostname: common.hostname,
+            state_directory: common.state_directory,
         })
     }
+}
+
+fn mechanisms(
+    section: &Section<'_>,
+    has_tls: bool,
+    plaintext_without_tls: bool,
+) -> Result<Vec<Mechanism>, ConfigError> {
+    let usable = |mechanism| has_tls || values::allowed_in_clear(mechanism, plaintext_without_tls);
+    let mut listed = values::mechanisms(section, &keys::MECHANISMS, usable)?;
+    listed.retain(|mechanism| usable(*mechanism));
+    Ok(listed)
 }
 
 fn secret(section: &Section<'_>) -> Result<SecretSource, ConfigError> {
@@ -173,7 +251,7 @@ fn handoff(section: &Section<'_>) -> Result<CustomerHandoff, ConfigError> {
         })
     })?;
     let foreign = match way {
-        Way::Pass => [&keys::COMMAND, &keys::COMMAND_USER].as_slice(),
+        Way::Pass => [&keys::COMMAND, &keys::COMMAND_USER, &keys::COMMAND_PEER].as_slice(),
         Way::Exec => [&keys::SOCKET].as_slice(),
     };
     if let Some(key) = foreign.iter().find(|key| section.has(key)) {
@@ -204,6 +282,10 @@ fn handoff(section: &Section<'_>) -> Result<CustomerHandoff, ConfigError> {
     Ok(CustomerHandoff::Exec {
         command,
         user: section.text(&keys::COMMAND_USER, values::word)?,
+        peer: section.text(&keys::COMMAND_PEER, |text| {
+            let all = &[CommandPeer::Exim, CommandPeer::Environment];
+            choice(text, all, CommandPeer::name)
+        })?,
     })
 }
 

@@ -140,11 +140,11 @@ pub(super) fn login(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
-/// The mechanisms that may be used without TLS: strongest first, none twice, at least one.
+/// The mechanisms that the operator lists: strongest first, none twice, at least one that is `usable`.
 pub(super) fn mechanisms(
     section: &Section<'_>,
     key: &Key,
-    plaintext: bool,
+    usable: impl Fn(Mechanism) -> bool,
 ) -> Result<Vec<Mechanism>, ConfigError> {
     let mut listed: Vec<Mechanism> = section
         .list(key, |text| {
@@ -156,16 +156,17 @@ pub(super) fn mechanisms(
     if listed.is_empty() {
         return Err(section.error(key, "the list is empty", "name at least one mechanism"));
     }
-    let usable: Vec<Mechanism> = listed
-        .into_iter()
-        .filter(|mechanism| plaintext || !mechanism.is_plaintext())
-        .collect();
-    if usable.is_empty() {
+    if !listed.iter().any(|mechanism| usable(*mechanism)) {
         return Err(section.error(
             key,
             "it lists nothing that is allowed without TLS",
             "add SCRAM-SHA-256, or set plaintext_without_tls = true where the connection is protected otherwise",
         ));
     }
-    Ok(usable)
+    Ok(listed)
+}
+
+/// Whether a mechanism may be used on a connection without TLS (rule B35).
+pub(super) fn allowed_in_clear(mechanism: Mechanism, plaintext_without_tls: bool) -> bool {
+    plaintext_without_tls || !mechanism.is_plaintext()
 }

@@ -5,7 +5,7 @@
 
 use super::dial::dial;
 use super::report::{End, Report};
-use crate::config::Provider;
+use crate::config::{Provider, ProviderTls};
 use crate::handoff::HandoffError;
 use crate::handoff::customer::{Carried, Ready, prepare};
 use crate::odmr::customer::{Customer, Outcome, Settings, Step, Wait};
@@ -121,7 +121,11 @@ impl Talk<'_> {
             user: provider.user.clone(),
             password: secret,
             domains: provider.domains.clone(),
-            mechanisms: provider.mechanisms.clone(),
+            // Where the operator wants TLS, nothing is shown without it (rule C3).
+            mechanisms: match provider.tls {
+                ProviderTls::None => provider.mechanisms.clone(),
+                ProviderTls::Starttls | ProviderTls::Implicit => Vec::new(),
+            },
             allow_plaintext: provider.plaintext_without_tls,
         });
         let talked = self.talk(&mut machine).await;
@@ -220,7 +224,7 @@ impl Talk<'_> {
         }
     }
 
-    async fn hand_over(self) -> Result<Stop, Stop> {
+    async fn hand_over(mut self) -> Result<Stop, Stop> {
         let Some(ready) = self.ready else {
             return Err(Stop(
                 End::Protocol,
@@ -229,7 +233,8 @@ impl Talk<'_> {
         };
         // Only we may speak now: an octet from the provider before our 220 was injected by
         // somebody, or the provider is broken. The mail server must not see it (rule C5).
-        if self.wire.pending().map_err(|error| lost(&error, "ATRN"))? {
+        let pending = self.wire.pending().await;
+        if pending.map_err(|error| lost(&error, "ATRN"))? {
             return Err(Stop(
                 End::Protocol,
                 "the provider spoke before the greeting, nothing was handed over (somebody may have injected it)".to_owned(),
@@ -239,6 +244,7 @@ impl Talk<'_> {
         let released = self
             .wire
             .release()
+            .await
             .map_err(|error| lost(&error, "the turn"))?;
         let carried = ready
             .commit(released, &self.hostname)

@@ -35,7 +35,7 @@ pub fn prepare(handoff: &CustomerHandoff) -> Result<Ready, HandoffError> {
         CustomerHandoff::PostfixPass { socket } => {
             Ok(Ready::PostfixPass(PostfixPass::new(socket).prepare()?))
         }
-        CustomerHandoff::Exec { command, user } => {
+        CustomerHandoff::Exec { command, user, .. } => {
             Ok(Ready::Exec(Exec::new(command, user.as_deref())?.prepare()?))
         }
     }

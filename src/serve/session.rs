@@ -162,7 +162,7 @@ impl<'a> Session<'a> {
         };
         self.ask_after = Instant::now() + ASK_PAUSE;
         self.turn = asked.turn;
-        let pending = self.wire.pending().map_err(|_| LOST)?;
+        let pending = self.wire.pending().await.map_err(|_| LOST)?;
         Ok(self.machine.answered(asked.answer, pending))
     }
 
@@ -182,7 +182,7 @@ impl<'a> Session<'a> {
             Ok(Err(WireError::Closed)) => Err("closed by the customer without QUIT"),
             Ok(Err(_)) => Err(LOST),
             Ok(Ok(line)) => {
-                let pending = self.wire.pending().map_err(|_| LOST)?;
+                let pending = self.wire.pending().await.map_err(|_| LOST)?;
                 let failures = self.machine.auth_failures();
                 let action = self.machine.line(line, pending);
                 if self.machine.auth_failures() > failures {

@@ -45,9 +45,7 @@ impl Files {
     pub(super) fn offered(&self) -> Vec<Mechanism> {
         let possible = self.accounts.mechanisms_possible();
         self.serve
-            .mechanisms
-            .iter()
-            .copied()
+            .mechanisms_in_clear()
             .filter(|one| possible.contains(one))
             .collect()
     }

@@ -47,7 +47,7 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
         }
     };
     tracing::info!(session = part.id, customer = %safe(&customer), "greeted");
-    let released = match wire.release() {
+    let released = match wire.release().await {
         Ok(released) => released,
         Err(error) => return format!("{error}, the mail stays queued"),
     };

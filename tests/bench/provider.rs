@@ -38,6 +38,7 @@ listen = [\"{listen}\"]
 hostname = \"provider.test\"
 accounts = \"{}\"
 handoff = \"postfix-cache\"
+tls = \"none\"
 mechanisms = [\"CRAM-MD5\", \"PLAIN\"]
 plaintext_without_tls = true
 

@@ -227,6 +227,7 @@ impl Rig {
                 command
                     .arg("--password-file")
                     .arg(self.directory.join("password"));
+                command.args(["--tls", "none"]);
                 command.args(["--domains", "example.org", "--handoff", "postfix-pass"]);
                 command.args(["--socket", "/var/spool/postfix/private/odmr"]);
                 command

@@ -135,7 +135,8 @@ fn a_check_reads_both_files() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("turnabout.toml");
     let accounts = directory.path().join("accounts.toml");
-    let text = format!("[serve]\nhostname = \"p.example.com\"\naccounts = {accounts:?}\n");
+    let text =
+        format!("[serve]\ntls = \"none\"\nhostname = \"p.example.com\"\naccounts = {accounts:?}\n");
     fs::write(&config, text).unwrap();
     let check = || turnabout(&["--config", config.to_str().unwrap(), "serve", "--check"]);
     assert_eq!(code(&check()), Exit::Config.code(), "no accounts");

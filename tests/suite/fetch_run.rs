@@ -27,7 +27,7 @@ fn answers(reply: &'static str) -> (SocketAddr, std::thread::JoinHandle<()>) {
 
 fn section(name: &str, address: SocketAddr, more: &str) -> String {
     format!(
-        "[providers.{name}]\nhost = \"{}\"\nport = {}\nuser = \"alice\"\n\
+        "[providers.{name}]\nhost = \"{}\"\nport = {}\ntls = \"none\"\nuser = \"alice\"\n\
          password_command = [\"/bin/echo\", \"secret\"]\nhandoff = \"exec\"\ncommand = [\"/bin/true\"]\n{more}\n",
         address.ip(),
         address.port()
@@ -376,6 +376,7 @@ fn the_password_may_come_from_an_inherited_descriptor_or_standard_input() {
         let (address, provider) = play();
         let output = Command::new(env!("CARGO_BIN_EXE_turnabout"))
             .args(["fetch", "--host", "127.0.0.1", "--user", "alice"])
+            .args(["--tls", "none"])
             .args(["--port", &address.port().to_string()])
             .args(["--hostname", "c.example.org", "--password-file", file])
             .args(["--handoff", "exec", "--", "/bin/ls", "/proc/self/fd"])

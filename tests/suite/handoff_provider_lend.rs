@@ -188,7 +188,7 @@ async fn turned() -> (Reversed, TcpStream) {
         .unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     let reversed = Reversed {
-        released: Wire::new(stream, 512).unwrap().release().unwrap(),
+        released: Wire::new(stream, 512).unwrap().release().await.unwrap(),
         customer: "customer.example.org".to_owned(),
         offer: Offer::default(),
         domains: DomainList::parse_atrn("example.org").unwrap(),

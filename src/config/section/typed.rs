@@ -73,24 +73,13 @@ impl Section<'_> {
 
     /// A path: absolute in a file, since a service has no useful current directory.
     pub(in crate::config) fn path(&self, key: &Key) -> Result<Option<PathBuf>, ConfigError> {
-        let relative_allowed = self.is_options();
-        self.text(key, |text| {
-            if text.is_empty() || text.contains('\0') {
-                return Err(fault(
-                    format!("{text:?} is not a path"),
-                    "write an absolute path",
-                ));
-            }
-            let path = PathBuf::from(text);
-            if path.is_absolute() || relative_allowed {
-                Ok(path)
-            } else {
-                Err(fault(
-                    format!("{text:?} is a relative path"),
-                    "write an absolute path",
-                ))
-            }
-        })
+        self.text(key, |text| path(text, self.is_options()))
+    }
+
+    /// A list of paths, like [`path`](Self::path); empty if it was not given.
+    pub(in crate::config) fn paths(&self, key: &Key) -> Result<Vec<PathBuf>, ConfigError> {
+        let paths = self.list(key, |text| path(text, self.is_options()))?;
+        Ok(paths.unwrap_or_default())
     }
 
     /// A path that has a default.
@@ -184,5 +173,23 @@ impl Section<'_> {
             &format!("it is {}", value.noun()),
             &format!("write {wanted}"),
         )
+    }
+}
+
+fn path(text: &str, relative_allowed: bool) -> Result<PathBuf, Fault> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(fault(
+            format!("{text:?} is not a path"),
+            "write an absolute path",
+        ));
+    }
+    let path = PathBuf::from(text);
+    if path.is_absolute() || relative_allowed {
+        Ok(path)
+    } else {
+        Err(fault(
+            format!("{text:?} is a relative path"),
+            "write an absolute path",
+        ))
     }
 }

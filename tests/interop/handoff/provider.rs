@@ -29,7 +29,7 @@ impl Port {
         wire.send(b"EHLO provider.example.com\r\n").await.unwrap();
         let offer = Offer::parse(&reply(&mut wire).await);
         Reversed {
-            released: wire.release().unwrap(),
+            released: wire.release().await.unwrap(),
             customer: offer.domain.clone(),
             offer,
             domains: DomainList::parse_atrn(domains).unwrap(),

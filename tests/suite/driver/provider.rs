@@ -63,6 +63,8 @@ pub struct Fetch {
     pub directory: tempfile::TempDir,
     /// Options before the command.
     pub options: Vec<&'static str>,
+    /// The option `--tls`.
+    pub tls: &'static str,
     /// Options behind `fetch`, beside those that are always there.
     pub more: Vec<String>,
     pub handoff: Vec<String>,
@@ -82,6 +84,7 @@ impl Fetch {
         Fetch {
             directory: tempfile::tempdir().unwrap(),
             options: Vec::new(),
+            tls: "none",
             more: Vec::new(),
             handoff: handoff.map(ToString::to_string).collect(),
             password: "correct horse battery",
@@ -119,6 +122,7 @@ impl Fetch {
         Command::new(env!("CARGO_BIN_EXE_turnabout"))
             .args(&self.options)
             .args(["fetch", "--host", host, "--port", &port.to_string()])
+            .args(["--tls", self.tls])
             .args(["--user", "alice", "--hostname", "customer.example.org"])
             .args(["--password-file", password.to_str().unwrap()])
             .args(&self.more)
