@@ -13,6 +13,8 @@ use rustls::{
     SignatureScheme, StreamOwned, SupportedProtocolVersion,
 };
 
+use turnabout::tls::provider;
+
 use super::certificates::{CA, CERTIFICATE, KEY};
 use super::{Authority, Host, Pair};
 
@@ -108,16 +110,6 @@ impl Host {
 /// A stream that is either plain or not.
 pub trait Stream: Read + Write + Send + std::fmt::Debug {}
 impl<T: Read + Write + Send + std::fmt::Debug> Stream for T {}
-
-#[cfg(feature = "aws-lc-rs")]
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}
-
-#[cfg(not(feature = "aws-lc-rs"))]
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
 
 /// A server that has this certificate and asks clients for none.
 pub fn server_config(pair: &Pair, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
