@@ -107,6 +107,10 @@ impl Site {
         );
         append(&customer, &format!("command_time = \"{patience}s\"\n"));
         let (provider_at, middle) = link.set_up(&provider, &customer);
+        if middle.is_some() {
+            let patience = format!("\"{patience}s\"");
+            provider.set("serve.limits", &[("handshake_time", &patience)]);
+        }
         let serve = provider.serve();
         let scissors = Scissors::new(&customer, "10.99.0.2:3660", provider_at, middle);
         Self {

@@ -13,6 +13,20 @@ use crate::lab::{Authority, Host, Lab, Mail, Mta, Running, body_of_lines, wait_f
 
 const SOON: Duration = Duration::from_secs(30);
 
+/// How turnabout is to carry a session over TLS: by a relay, which is possible on every kernel. Where the kernel can do
+/// TLS, the tests can be run with `kernel` in the environment variable LAB_HANDOFF_TLS.
+fn handoff_tls() -> String {
+    std::env::var("LAB_HANDOFF_TLS").unwrap_or_else(|_| "relay".to_owned())
+}
+
+/// How the log says that a session was carried whose TLS it gives in these words.
+fn carried(tls: &str) -> &'static str {
+    match handoff_tls().as_str() {
+        "kernel" if tls.starts_with("TLS1.3") => "kernel",
+        _ => "relay",
+    }
+}
+
 /// A provider with TLS and a customer's host that knows its authority.
 struct Hosts {
     provider: Host,
@@ -28,6 +42,9 @@ impl Hosts {
         let provider = lab.provider(provider);
         let customer = lab.customer(customer);
         provider.serve_with_tls(&authority);
+        let quoted = format!("\"{}\"", handoff_tls());
+        provider.set("serve", &[("handoff_tls", &quoted)]);
+        customer.set("providers.isp", &[("handoff_tls", &quoted)]);
         customer.know(&authority);
         Self {
             provider,
