@@ -14,11 +14,11 @@ use crate::fetch::{self, End};
 )]
 pub(super) struct Args {
     /// Providers of the configuration file to fetch from.
-    #[arg(value_name = "NAME", conflicts_with_all = ["all", "host"], required_unless_present_any = ["all", "host"])]
+    #[arg(value_name = "NAME", conflicts_with_all = ["all", "options"], required_unless_present_any = ["all", "host"])]
     names: Vec<String>,
 
     /// Fetch from every provider of the configuration file.
-    #[arg(long, conflicts_with = "host")]
+    #[arg(long, conflicts_with = "options")]
     all: bool,
 
     /// Report the end of each fetch as one JSON object on standard output.
@@ -32,9 +32,10 @@ pub(super) struct Args {
 /// One provider without a configuration file.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Without a configuration file")]
+#[group(id = "options")]
 struct Options {
     /// The provider's name or address.
-    #[arg(long, requires_all = ["user", "password_file"])]
+    #[arg(long, requires = "user")]
     host: Option<String>,
 
     /// The provider's port [default: 366].
@@ -45,7 +46,7 @@ struct Options {
     #[arg(long, value_name = "KIND", requires = "host")]
     tls: Option<String>,
 
-    /// Authorities to trust in place of the system's, or the provider's self-signed certificate.
+    /// Authorities to trust in place of the system's.
     #[arg(long, value_name = "FILE", requires = "host")]
     ca_file: Option<String>,
 
@@ -70,7 +71,12 @@ struct Options {
     user: Option<String>,
 
     /// A file whose first line is the password, or - for standard input.
-    #[arg(long, value_name = "FILE", requires = "host")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "host",
+        required_unless_present_any = ["names", "all", "certificate"]
+    )]
     password_file: Option<String>,
 
     /// Domains to ask for, separated by commas [default: all the provider has for this user].

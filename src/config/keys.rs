@@ -183,10 +183,11 @@ keys! {
     SERVE_USER = Serve."user" Text Unset("the mail server's own user: mail_owner of Postfix, the Exim user");
         "The user to become once the ports are open. The mail server's own user is right, since the hand-off \
         needs its sockets; root is refused."
-    SERVE_MECHANISMS = Serve."mechanisms" List Value(r#"["SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN"]"#);
-        "SASL mechanisms to offer, of SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN and LOGIN. A mechanism works \
-        only for accounts whose stored credential suits it: CRAM-MD5 needs {PLAIN}. PLAIN and LOGIN are offered \
-        inside TLS only, unless plaintext_without_tls is set."
+    SERVE_MECHANISMS = Serve."mechanisms" List Value(r#"["EXTERNAL", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN"]"#);
+        "SASL mechanisms to offer, of EXTERNAL, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN and LOGIN. A mechanism works \
+        only for accounts whose stored credential suits it: CRAM-MD5 needs {PLAIN}, EXTERNAL needs certificates. Each \
+        SCRAM stands for its -PLUS form as well, which is bound to the TLS connection (TLS 1.3 only). EXTERNAL, PLAIN and LOGIN are offered \
+        inside TLS only; see plaintext_without_tls."
     SERVE_PLAINTEXT = Serve."plaintext_without_tls" Switch Value("false");
         "Offer PLAIN and LOGIN, where mechanisms lists them, outside TLS too, although anybody on the way can read the \
         password. Meant for connections that are protected otherwise, such as a tunnel."
@@ -263,22 +264,22 @@ keys! {
         octet, on a port that the provider names (set port). \"none\": no TLS, for lines that are protected \
         otherwise, such as a tunnel."
     CA_FILE = Provider."ca_file" Path Unset("the authorities that this machine trusts");
-        "A file in PEM with the authorities, or with the provider's own self-signed certificate, to trust for this \
-        provider in place of those of the system."
+        "A file in PEM with the authorities to trust for this provider in place of those of the system. For a \
+        self-signed certificate use fingerprint."
     FINGERPRINT = Provider."fingerprint" List Unset("any certificate that is valid for host");
         "The provider's certificate by its SHA-256, as \"sha256:...\"; more than one, while it changes. No other \
         certificate is taken then, and this one whatever its name, its dates and its authority. A refused certificate is \
         reported with its fingerprint, ready to paste."
     CERTIFICATE = Provider."certificate" Path Unset("none is shown");
         "A file in PEM with the customer's own certificate, for providers that know their customers by it (mechanism \
-        EXTERNAL)."
+        EXTERNAL). The mechanisms that need a password may be used beside it, if there is one."
     KEY = Provider."key" Path Unset("must be given with certificate");
-        "A file in PEM with the private key of certificate. It is refused if other users can read it."
+        "A file in PEM with the private key of certificate; one file may hold both."
     USER = Provider."user" Text Required;
         "The user name to authenticate with. What may be fetched depends on it alone."
-    PASSWORD_FILE = Provider."password_file" Path Unset("password_command must be given");
+    PASSWORD_FILE = Provider."password_file" Path Unset("password_command or certificate must be given");
         "A file whose first line is the password. It is refused if other users can read it."
-    PASSWORD_COMMAND = Provider."password_command" List Unset("password_file must be given");
+    PASSWORD_COMMAND = Provider."password_command" List Unset("password_file or certificate must be given");
         "A program and its arguments that print the password as their first line; run without a shell, and \
         given one minute. Give either this or password_file."
     DOMAINS = Provider."domains" List Value("[]");
@@ -287,9 +288,10 @@ keys! {
         two labels; internationalised names are written in their xn-- form. More than fits in one command \
         line of 512 octets is refused."
     MECHANISMS = Provider."mechanisms" List
-        Value(r#"["SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"]"#);
+        Value(r#"["EXTERNAL", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"]"#);
         "SASL mechanisms that may be used. The strongest that the provider offers is taken; after a refusal no \
-        weaker one is tried."
+        weaker one is tried. EXTERNAL, the login by certificate, comes first and needs certificate. Each SCRAM stands \
+        for its -PLUS form as well."
     PLAINTEXT = Provider."plaintext_without_tls" Switch Value("false");
         "With tls = \"none\": use PLAIN or LOGIN if the provider offers nothing better, although anybody on the way can \
         read the password."

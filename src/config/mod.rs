@@ -5,8 +5,11 @@
 //! further checks. [`ProviderOptions`] makes the same [`Provider`] from options of the command line.
 
 mod error;
+mod handoff;
 mod hostname;
 pub mod keys;
+mod limits;
+mod login;
 mod options;
 mod provider;
 mod secret;
@@ -21,10 +24,12 @@ mod values;
 use std::path::Path;
 
 pub use error::ConfigError;
+pub use handoff::{CommandPeer, CustomerHandoff};
+pub use limits::Limits;
 pub use options::ProviderOptions;
-pub use provider::{CommandPeer, CustomerHandoff, Provider, Timers};
+pub use provider::{Provider, Timers};
 pub use secret::SecretSource;
-pub use serve::{EximKeys, Limits, PostfixKeys, ProviderHandoff, Serve};
+pub use serve::{EximKeys, PostfixKeys, ProviderHandoff, Serve};
 pub use tls::{ProviderTls, ServeTls};
 
 use keys::Table;

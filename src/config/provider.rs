@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::ConfigError;
+use super::handoff::{self, CustomerHandoff};
 use super::keys;
+use super::login;
 use super::secret::SecretSource;
 use super::section::Section;
-use super::sendmail::is_postfix_sendmail_bs;
 use super::tls::{ProviderTls, Wishes};
-use super::values::{self, choice, fault};
+use super::values::{self, POSITIVE, SOME_TIME};
 use crate::sasl::Mechanism;
 use crate::smtp::domain::{Domain, DomainList};
 use crate::tls::{Fingerprint, HandoffTls, KeyPair};
@@ -35,11 +36,12 @@ pub struct Provider {
     pub certificate: Option<KeyPair>,
     /// Who encrypts after the turn.
     pub handoff_tls: HandoffTls,
-    /// Where the password comes from; read it when it is needed.
-    pub secret: SecretSource,
+    /// Where the password comes from; read it when it is needed. `None`: EXTERNAL is all there is in `mechanisms`.
+    pub secret: Option<SecretSource>,
     /// The domains to ask for; `None` asks for all (rule R17).
     pub domains: Option<DomainList>,
-    /// Mechanisms that may be used on a connection that is protected as `tls` says, strongest first, at least one.
+    /// Mechanisms for which the connection's TLS, the certificate and the password are there, strongest first, at
+    /// least one. Whether a -PLUS form can be used is known only after the handshake.
     pub mechanisms: Vec<Mechanism>,
     /// PLAIN and LOGIN may be used on a connection without TLS: never set where there is TLS.
     pub plaintext_without_tls: bool,
@@ -80,61 +82,6 @@ pub struct Timers {
     pub atrn: Duration,
 }
 
-/// How the customer gives the turned connection to its mail server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CustomerHandoff {
-    /// Pass the descriptor to a running Postfix.
-    PostfixPass {
-        /// The socket of a service of type `pass`.
-        socket: PathBuf,
-    },
-    /// Start a program with the connection on descriptors 0 and 1.
-    Exec {
-        /// The program by its absolute path, and its arguments.
-        command: Vec<String>,
-        /// The user to run it as; `None` is our own.
-        user: Option<String>,
-        /// How it learns the provider's address; `None` is told from the program's name.
-        peer: Option<CommandPeer>,
-    },
-}
-
-/// How a program learns the provider's address when its descriptors do not tell it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommandPeer {
-    /// By the arguments `-oMa` and `-oMi`.
-    Exim,
-    /// By `TCPREMOTEIP` and its like (UCSPI).
-    Environment,
-}
-
-impl CommandPeer {
-    /// The word in the configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            CommandPeer::Exim => "exim",
-            CommandPeer::Environment => "environment",
-        }
-    }
-}
-
-impl CustomerHandoff {
-    /// The word in the configuration and in the log.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            CustomerHandoff::PostfixPass { .. } => POSTFIX_PASS,
-            CustomerHandoff::Exec { .. } => EXEC,
-        }
-    }
-}
-
-const POSTFIX_PASS: &str = "postfix-pass";
-const EXEC: &str = "exec";
-
-const POSITIVE: Duration = Duration::from_millis(1);
-const SOME_TIME: &str = "give at least one millisecond, such as \"30s\"";
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 /// A command line has at most 512 octets, `ATRN ` and CRLF included (rule B4).
@@ -146,6 +93,8 @@ impl Provider {
         section: &Section<'_>,
         common: Common,
     ) -> Result<Provider, ConfigError> {
+        let host = section.required(&keys::HOST, values::host)?;
+        let user = section.required(&keys::USER, values::login)?;
         let wishes = Wishes::read(section)?;
         let plaintext_without_tls = section.switch(&keys::PLAINTEXT)?;
         let has_tls = wishes.tls != ProviderTls::None;
@@ -156,20 +105,23 @@ impl Provider {
                 "leave it out, or set tls = \"none\" where the connection is protected otherwise",
             ));
         }
+        let secret = login::secret(section, wishes.certificate.is_some())?;
+        let mechanisms =
+            login::mechanisms(section, &wishes, plaintext_without_tls, secret.is_some())?;
         let port = section.number(&keys::PORT, 1, u32::from(u16::MAX))?;
         Ok(Provider {
             name: name.to_owned(),
-            host: section.required(&keys::HOST, values::host)?,
+            host,
             port: u16::try_from(port).unwrap_or(0),
-            user: section.required(&keys::USER, values::login)?,
+            user,
             tls: wishes.tls,
             ca_file: wishes.ca_file,
             fingerprints: wishes.fingerprints,
             certificate: wishes.certificate,
             handoff_tls: wishes.handoff_tls,
-            secret: secret(section)?,
+            secret,
             domains: domains(section)?,
-            mechanisms: mechanisms(section, has_tls, plaintext_without_tls)?,
+            mechanisms,
             plaintext_without_tls,
             timers: Timers {
                 connect: section.duration(&keys::CONNECT_TIME, POSITIVE, SOME_TIME)?,
@@ -180,43 +132,10 @@ impl Provider {
                     "RFC 2645 section 5.2.1 demands ten minutes at least: a provider may search a large queue",
                 )?,
             },
-            handoff: handoff(section)?,
+            handoff: handoff::read(section)?,
             hostname: common.hostname,
             state_directory: common.state_directory,
         })
-    }
-}
-
-fn mechanisms(
-    section: &Section<'_>,
-    has_tls: bool,
-    plaintext_without_tls: bool,
-) -> Result<Vec<Mechanism>, ConfigError> {
-    let usable = |mechanism| has_tls || values::allowed_in_clear(mechanism, plaintext_without_tls);
-    let mut listed = values::mechanisms(section, &keys::MECHANISMS, usable)?;
-    listed.retain(|mechanism| usable(*mechanism));
-    Ok(listed)
-}
-
-fn secret(section: &Section<'_>) -> Result<SecretSource, ConfigError> {
-    let file = section.path(&keys::PASSWORD_FILE)?;
-    let command = command(section, &keys::PASSWORD_COMMAND)?;
-    match (file, command) {
-        (Some(file), None) if section.is_options() && file.as_os_str() == "-" => {
-            Ok(SecretSource::StandardInput)
-        }
-        (Some(file), None) => Ok(SecretSource::File(file)),
-        (None, Some(command)) => Ok(SecretSource::Command(command)),
-        (Some(_), Some(_)) => Err(section.error(
-            &keys::PASSWORD_COMMAND,
-            "password_file is given as well",
-            "give one of the two",
-        )),
-        (None, None) => Err(section.error(
-            &keys::PASSWORD_FILE,
-            "it is missing",
-            "give a file with the password, or password_command",
-        )),
     }
 }
 
@@ -235,81 +154,4 @@ fn domains(section: &Section<'_>) -> Result<Option<DomainList>, ConfigError> {
         ));
     }
     Ok(Some(list))
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Pass,
-    Exec,
-}
-
-fn handoff(section: &Section<'_>) -> Result<CustomerHandoff, ConfigError> {
-    let way = section.required(&keys::HANDOFF, |text| {
-        choice(text, &[Way::Pass, Way::Exec], |way| match way {
-            Way::Pass => POSTFIX_PASS,
-            Way::Exec => EXEC,
-        })
-    })?;
-    let foreign = match way {
-        Way::Pass => [&keys::COMMAND, &keys::COMMAND_USER, &keys::COMMAND_PEER].as_slice(),
-        Way::Exec => [&keys::SOCKET].as_slice(),
-    };
-    if let Some(key) = foreign.iter().find(|key| section.has(key)) {
-        return Err(section.error(
-            key,
-            "it belongs to the other kind of hand-off",
-            "leave it out, or change handoff",
-        ));
-    }
-    if way == Way::Pass {
-        let socket = section.required_path(&keys::SOCKET)?;
-        return Ok(CustomerHandoff::PostfixPass { socket });
-    }
-    let Some(command) = command(section, &keys::COMMAND)? else {
-        return Err(section.error(
-            &keys::COMMAND,
-            "it is missing",
-            "handoff \"exec\" needs the program to start, such as /usr/sbin/exim4 -bs",
-        ));
-    };
-    if is_postfix_sendmail_bs(&command) {
-        return Err(section.error(
-            &keys::COMMAND,
-            "this is Postfix's sendmail -bs, which takes the provider for a local user and relays anything for it",
-            "use handoff \"postfix-pass\", or Postfix's smtpd -S as its mail_owner",
-        ));
-    }
-    Ok(CustomerHandoff::Exec {
-        command,
-        user: section.text(&keys::COMMAND_USER, values::word)?,
-        peer: section.text(&keys::COMMAND_PEER, |text| {
-            let all = &[CommandPeer::Exim, CommandPeer::Environment];
-            choice(text, all, CommandPeer::name)
-        })?,
-    })
-}
-
-/// A program by its absolute path, and its arguments.
-fn command(section: &Section<'_>, key: &keys::Key) -> Result<Option<Vec<String>>, ConfigError> {
-    let words = section.list(key, |text| {
-        if text.contains('\0') {
-            return Err(fault(
-                "there is a NUL in it",
-                "no program can be given that",
-            ));
-        }
-        Ok(text.to_owned())
-    })?;
-    match words {
-        None => Ok(None),
-        Some(words) if words.first().is_some_and(|word| word.starts_with('/')) => Ok(Some(words)),
-        Some(words) => {
-            let program = words.first().map_or("", String::as_str);
-            Err(section.error(
-                key,
-                &format!("the program {program:?} is not an absolute path"),
-                "write its whole path; neither a shell nor PATH is used",
-            ))
-        }
-    }
 }

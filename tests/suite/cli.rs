@@ -49,7 +49,11 @@ fn a_wrong_command_line_is_64_on_standard_error() {
         &["fetch", "isp", "--all"],
         &["fetch", "--all", "--host", "h.example"],
         &["fetch", "--host", "h.example"],
+        &["fetch", "--host", "h.example", "--user", "u"],
         &["fetch", "isp", "--user", "u"],
+        &["fetch", "isp", "--user", "u", "--password-file", "-"],
+        &["fetch", "isp", "--tls", "none"],
+        &["fetch", "--all", "--fingerprint", "sha256:00"],
         &[
             "fetch",
             "--host",

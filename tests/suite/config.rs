@@ -15,12 +15,12 @@ use turnabout::config::{
 use turnabout::sasl::Mechanism;
 use turnabout::tls::{HandoffTls, KeyPair};
 
-fn parse(text: &str) -> Result<Config, String> {
+pub fn parse(text: &str) -> Result<Config, String> {
     config::parse(Path::new("t.toml"), text).map_err(|error| error.to_string())
 }
 
 /// The sentence a file is refused with.
-fn refusal(text: &str) -> String {
+pub fn refusal(text: &str) -> String {
     match parse(text) {
         Ok(config) => panic!("taken: {text}\n{config:?}"),
         Err(sentence) => {
@@ -41,33 +41,33 @@ fn smallest(table: Table) -> String {
     }
 }
 
-const SERVE: &str = "[serve]\nhostname = \"p.example.com\"\n\
+pub const SERVE: &str = "[serve]\nhostname = \"p.example.com\"\n\
     certificate = [\"/c\"]\nkey = [\"/k\"]\n";
 
-const PROVIDER: &str =
+pub const PROVIDER: &str =
     "[providers.isp]\nhost = \"odmr.example.net\"\nuser = \"alice\"\npassword_file = \"/p\"\n";
 
-fn provider(more: &str) -> Provider {
+pub fn provider(more: &str) -> Provider {
     let mut config = parse(&format!("{PROVIDER}{more}")).unwrap();
     config.providers.remove(0)
 }
 
-fn provider_refusal(more: &str) -> String {
+pub fn provider_refusal(more: &str) -> String {
     refusal(&format!("{PROVIDER}{more}"))
 }
 
-fn serve(more: &str) -> config::Serve {
+pub fn serve(more: &str) -> config::Serve {
     parse(&format!("{SERVE}{more}")).unwrap().serve.unwrap()
 }
 
 /// A service without TLS.
-fn in_the_clear(more: &str) -> Result<Config, String> {
+pub fn in_the_clear(more: &str) -> Result<Config, String> {
     parse(&format!(
         "[serve]\nhostname = \"p.example.com\"\ntls = \"none\"\n{more}"
     ))
 }
 
-fn serve_refusal(more: &str) -> String {
+pub fn serve_refusal(more: &str) -> String {
     refusal(&format!("{SERVE}{more}"))
 }
 
@@ -88,15 +88,13 @@ fn the_defaults_are_those_of_the_table() {
     assert!(serve.listen_tls.is_empty());
     assert_eq!(serve.client_ca, None);
     assert_eq!(serve.handoff_tls, HandoffTls::Auto);
-    let mut mechanisms = vec![
-        Mechanism::ScramSha256,
-        Mechanism::ScramSha1,
-        Mechanism::CramMd5,
-        Mechanism::Plain,
-    ];
-    assert_eq!(serve.mechanisms, mechanisms);
+    let all_but = |left_out| {
+        let all = Mechanism::ALL.into_iter();
+        all.filter(|one| *one != left_out).collect::<Vec<_>>()
+    };
+    assert_eq!(serve.mechanisms, all_but(Mechanism::Login));
     assert_eq!(serve.mechanisms_in_clear().count(), 0);
-    assert!(serve.mechanisms_in_tls().eq(mechanisms.clone()));
+    assert!(serve.mechanisms_in_tls().eq(all_but(Mechanism::Login)));
     assert!(serve.sources.is_empty());
     assert_eq!(serve.retry_interval, Duration::ZERO);
     assert_eq!(serve.limits.auth_failures, 3);
@@ -119,8 +117,7 @@ fn the_defaults_are_those_of_the_table() {
     assert!(provider.fingerprints.is_empty());
     assert_eq!(provider.certificate, None);
     assert_eq!(provider.handoff_tls, HandoffTls::Auto);
-    mechanisms.push(Mechanism::Login);
-    assert_eq!(provider.mechanisms, mechanisms);
+    assert_eq!(provider.mechanisms, all_but(Mechanism::External));
     assert_eq!(provider.state_directory, Path::new("/var/lib/turnabout"));
     assert_eq!(provider.timers.command, five_minutes);
     assert_eq!(provider.timers.atrn, Duration::from_secs(600));
@@ -308,7 +305,11 @@ fn mechanisms_are_what_the_operator_allows_and_plaintext_needs_a_word_of_its_own
     let strongest_first = serve("mechanisms = [\"cram-md5\", \"SCRAM-SHA-256\"]\n").mechanisms;
     assert_eq!(
         strongest_first,
-        [Mechanism::ScramSha256, Mechanism::CramMd5]
+        [
+            Mechanism::ScramSha256Plus,
+            Mechanism::ScramSha256,
+            Mechanism::CramMd5
+        ]
     );
     let in_clear = |more: &str| -> Vec<Mechanism> {
         let serve = in_the_clear(more).unwrap().serve.unwrap();
@@ -327,7 +328,7 @@ fn mechanisms_are_what_the_operator_allows_and_plaintext_needs_a_word_of_its_own
         "{sentence}"
     );
     let plain = provider("tls = \"none\"\nplaintext_without_tls = true\n");
-    assert_eq!(plain.mechanisms, Mechanism::ALL);
+    assert_eq!(plain.mechanisms, Mechanism::WITHOUT_TLS);
     let strong = provider("tls = \"none\"\n").mechanisms;
     assert!(strong.iter().all(|mechanism| !mechanism.is_plaintext()));
     assert_eq!(strong.len(), 3);
@@ -571,7 +572,7 @@ fn a_password_command_runs_without_a_shell() {
     assert!(endless.contains("4096"), "{endless}");
 }
 
-fn options() -> ProviderOptions {
+pub fn options() -> ProviderOptions {
     ProviderOptions {
         host: Some("odmr.example.net".to_owned()),
         user: Some("alice".to_owned()),
@@ -585,7 +586,7 @@ fn options_make_the_provider_that_a_file_makes() {
     let provider = options().provider().unwrap();
     assert_eq!(provider.name, "odmr.example.net");
     assert_eq!(provider.port, 366);
-    assert_eq!(provider.secret, SecretSource::StandardInput);
+    assert_eq!(provider.secret, Some(SecretSource::StandardInput));
     assert_eq!(provider.timers.atrn, Duration::from_secs(600));
 
     let full = ProviderOptions {
@@ -605,7 +606,7 @@ fn options_make_the_provider_that_a_file_makes() {
     assert_eq!(provider.port, 386);
     assert_eq!(
         provider.secret,
-        SecretSource::File(PathBuf::from("relative"))
+        Some(SecretSource::File(PathBuf::from("relative")))
     );
     assert_eq!(
         provider.domains.unwrap().to_string(),

@@ -99,13 +99,14 @@ fn the_exit_codes_of_the_readme_are_those_of_the_program() {
 }
 
 #[test]
-fn the_configuration_of_the_readme_loads() {
+fn the_configurations_of_the_readme_load() {
     let text = readme();
-    let (_, example) = text.split_once("    [providers.home]").unwrap();
-    let (example, _) = example.split_once("\n\n").unwrap();
-    config::parse(
-        Path::new("README.md"),
-        &format!("[providers.home]{example}"),
-    )
-    .unwrap();
+    let tables = ["[serve]", "[providers.home]"];
+    for table in tables {
+        let (_, example) = text.split_once(&format!("    {table}\n")).unwrap();
+        let (example, _) = example.split_once("\n\n").unwrap();
+        let table = format!("{table}\n{example}");
+        config::parse(Path::new("README.md"), &table)
+            .unwrap_or_else(|error| panic!("{table}\n{error}"));
+    }
 }

@@ -88,6 +88,33 @@ impl Section<'_> {
         self.needed(key, path)
     }
 
+    /// A program by its absolute path, and its arguments.
+    pub(in crate::config) fn command(&self, key: &Key) -> Result<Option<Vec<String>>, ConfigError> {
+        let words = self.list(key, |text| {
+            if text.contains('\0') {
+                return Err(fault(
+                    "there is a NUL in it",
+                    "no program can be given that",
+                ));
+            }
+            Ok(text.to_owned())
+        })?;
+        match words {
+            None => Ok(None),
+            Some(words) if words.first().is_some_and(|word| word.starts_with('/')) => {
+                Ok(Some(words))
+            }
+            Some(words) => {
+                let program = words.first().map_or("", String::as_str);
+                Err(self.error(
+                    key,
+                    &format!("the program {program:?} is not an absolute path"),
+                    "write its whole path; neither a shell nor PATH is used",
+                ))
+            }
+        }
+    }
+
     /// A duration of at least `shortest`.
     pub(in crate::config) fn duration(
         &self,
