@@ -60,7 +60,8 @@ impl Script {
                 }
                 "quit" => {
                     received.quit = true;
-                    self.say("221 bye");
+                    // Exim has closed behind its QUIT, and some programs go as soon as they see that.
+                    let _gone = self.try_send(b"221 bye\r\n");
                     break;
                 }
                 _ => panic!("the provider says {line:?}"),

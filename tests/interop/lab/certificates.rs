@@ -83,11 +83,11 @@ impl Pair {
         }
     }
 
-    /// As the configuration names it: `sha256:` and sixty-four digits.
+    /// As the configuration names it.
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::digest(&self.der);
-        let digits: String = digest.iter().map(|octet| format!("{octet:02x}")).collect();
-        format!("sha256:{digits}")
+        let digits: Vec<String> = digest.iter().map(|octet| format!("{octet:02X}")).collect();
+        format!("sha256:{}", digits.join(":"))
     }
 }
 

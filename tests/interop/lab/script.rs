@@ -1,7 +1,7 @@
 //! A peer that says what a test tells it to: over a connection, plain or not, or through another program's pipes.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
@@ -99,14 +99,17 @@ impl Script {
 
     /// Sends octets as they are.
     pub fn send(&mut self, octets: &[u8]) {
-        match &mut self.line {
-            Line::Connection(reader) => {
-                let stream = reader.get_mut();
-                stream.write_all(octets).unwrap();
-                stream.flush().unwrap();
-            }
-            Line::Program(program) => program.send(octets),
-        }
+        self.try_send(octets).unwrap();
+    }
+
+    /// The same to a peer that may be gone.
+    pub fn try_send(&mut self, octets: &[u8]) -> io::Result<()> {
+        let writer: &mut dyn Write = match &mut self.line {
+            Line::Connection(reader) => reader.get_mut(),
+            Line::Program(program) => program.input.as_mut().expect("its input is closed"),
+        };
+        writer.write_all(octets)?;
+        writer.flush()
     }
 
     /// Reads and forgets what a program says before a line that begins so.
@@ -184,7 +187,6 @@ impl Program {
     pub fn send(&mut self, octets: &[u8]) {
         let input = self.input.as_mut().expect("its input is closed");
         input.write_all(octets).unwrap();
-        input.flush().unwrap();
     }
 
     /// Ends the program's standard input.

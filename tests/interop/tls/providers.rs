@@ -20,16 +20,15 @@ fn our_customer_fetches_from_inetsim(customer_mta: Mta) {
     customer.set("providers.isp", &[("tls", "\"starttls\"")]);
     let (code, log) = customer.fetch();
     assert_eq!(code, 77, "{log}");
-    let shown = log.split("sha256:").nth(1).expect(&log);
-    let fingerprint = format!("[\"sha256:{}\"]", &shown[..64]);
     let openssl = provider.run(
         "openssl",
         &["x509", "-in", INETSIMS, "-noout", "-fingerprint", "-sha256"],
     );
-    let digits = openssl.trim().split('=').nth(1).unwrap().replace(':', "");
-    assert_eq!(
-        fingerprint,
-        format!("[\"sha256:{}\"]", digits.to_lowercase())
+    let digits = openssl.trim().split('=').nth(1).unwrap();
+    let fingerprint = format!("[\"sha256:{digits}\"]");
+    assert!(
+        log.contains(&format!("fingerprint = {fingerprint}")),
+        "{log}"
     );
     let service = provider.read("/var/log/inetsim/service.log");
     assert!(!service.contains("recv: AUTH"), "{service}");
