@@ -162,7 +162,7 @@ keys! {
         otherwise the first of all. The files are read again on SIGHUP and when they change."
     SERVE_KEY = Serve."key" List Unset("must be given, unless no address has TLS");
         "Files in PEM with the private keys, in the order of certificate. They are read as root where turnabout serve \
-        is started as root."
+        is started as root; one file may hold both."
     SERVE_CLIENT_CA = Serve."client_ca" Path Unset("a customer's certificate is known by its fingerprint only");
         "A file in PEM with the authorities that may vouch for customers' certificates. It is needed for accounts whose \
         certificates are named by a dns: name. For customers only, never a list of public authorities."
@@ -252,8 +252,8 @@ keys! {
     FETCH_HOSTNAME = Fetch."hostname" Text Unset("the fully qualified name of this machine, or its address as a literal");
         "The name to say EHLO with: a fully qualified name or an address literal such as \"[192.0.2.1]\"."
     FETCH_STATE = Fetch."state_directory" Path Value(r#""/var/lib/turnabout""#);
-        "Where is kept what is worth to know the next time: which providers the kernel's TLS cannot serve. Nothing is \
-        lost with it, and the directory need not exist."
+        "Where is kept what is worth to know the next time: which providers the kernel's TLS could not serve. It is made \
+        when it is needed; nothing is lost with it."
 
     HOST = Provider."host" Text Required;
         "The provider's name or address. All its addresses are tried, IPv6 and IPv4."
@@ -296,7 +296,7 @@ keys! {
         "With tls = \"none\": use PLAIN or LOGIN if the provider offers nothing better, although anybody on the way can \
         read the password."
     CONNECT_TIME = Provider."connect_time" Duration Value(r#""30s""#);
-        "How long to try to connect to one address."
+        "How long to try to connect to one address, and how long a TLS handshake may take."
     COMMAND_TIME = Provider."command_time" Duration Value(r#""5m""#);
         "How long to wait for the greeting and for each reply except that to ATRN."
     ATRN_TIME = Provider."atrn_time" Duration Value(r#""10m""#);

@@ -35,7 +35,13 @@ pub(super) async fn hand_over(mut talk: Talk<'_>, report: &mut Report) -> Result
             "the provider spoke before the greeting, nothing was handed over (somebody may have injected it)".to_owned(),
         ));
     }
-    let (wire, why) = decided(talk.wire, talk.way, talk.provider.handoff_tls, &talk.hostname).await?;
+    let (wire, why) = decided(
+        talk.wire,
+        talk.way,
+        talk.provider.handoff_tls,
+        &talk.hostname,
+    )
+    .await?;
     let released = wire
         .release(&talk.shared.relays)
         .await
@@ -47,7 +53,13 @@ pub(super) async fn hand_over(mut talk: Talk<'_>, report: &mut Report) -> Result
         .await
         .map_err(|error| Stop(End::TryLater, error.to_string()))?;
     let to = talk.provider.handoff.name();
-    tracing::info!(session = talk.id, handoff = to, carried = carriage.name(), why, "handed over");
+    tracing::info!(
+        session = talk.id,
+        handoff = to,
+        carried = carriage.name(),
+        why,
+        "handed over"
+    );
     let stopping = &talk.shared.stopping;
     let Carriage::Relay(relay) = carriage else {
         return tokio::select! {

@@ -21,6 +21,14 @@ pub enum CertificateError {
     /// What is in it is of no use.
     #[error(transparent)]
     Unfit(#[from] TlsError),
+    /// A name in a certificate is worth nothing without an authority that vouches for it.
+    #[error(
+        "cannot know {user} by the name in a certificate: no authority vouches for it (set serve.client_ca, or name the certificate by its fingerprint)"
+    )]
+    NoAuthority {
+        /// The user with such a certificate.
+        user: String,
+    },
 }
 
 /// Reads certificates, and knows those it has read.
@@ -65,6 +73,10 @@ impl Certificates {
         self.seen = None;
         if !serve.has_tls() {
             return Ok(None);
+        }
+        if let (None, Some(user)) = (&serve.client_ca, accounts.needs_client_ca()) {
+            let user = user.to_owned();
+            return Err(CertificateError::NoAuthority { user });
         }
         let contents = self.read(serve)?;
         let tls = contents.server_tls(serve, accounts)?;
@@ -121,8 +133,7 @@ impl Contents {
         accounts: &Accounts,
     ) -> Result<ServerTls, TlsError> {
         // Nobody is asked for a certificate that nothing is done with (rule B55).
-        let ask = serve.mechanisms.contains(&Mechanism::External)
-            && accounts.uses_certificates();
+        let ask = serve.mechanisms.contains(&Mechanism::External) && accounts.uses_certificates();
         let client_ca = self.client_ca.as_ref();
         let client_ca = client_ca.map(|(file, text)| (file.as_path(), text.as_slice()));
         ServerTls::new(&self.pairs, client_ca, ask)

@@ -1,6 +1,8 @@
 //! Why there is no TLS, as a whole sentence for the operator.
 
-use rustls::{AlertDescription as Alert, Error, InvalidMessage, PeerIncompatible};
+use rustls::{
+    AlertDescription as Alert, CertificateError, Error, InvalidMessage, PeerIncompatible,
+};
 use std::io;
 use std::time::Duration;
 
@@ -82,7 +84,9 @@ pub(crate) fn in_words(error: &Error) -> String {
             "the peer wants to speak another protocol than SMTP (its ALPN names neither smtp nor esmtp)".to_owned()
         }
         Error::PeerIncompatible(
-            PeerIncompatible::Tls12NotOffered
+            // A hello from before TLS 1.2 does not have this one.
+            PeerIncompatible::SignatureAlgorithmsExtensionRequired
+            | PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
             | PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
@@ -92,6 +96,9 @@ pub(crate) fn in_words(error: &Error) -> String {
         }
         Error::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon) => {
             "the two sides have no key exchange in common".to_owned()
+        }
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            "the peer does not have the private key of the certificate that it shows".to_owned()
         }
         Error::DecryptError => "a record from the peer was damaged on its way".to_owned(),
         other => other.to_string(),

@@ -83,7 +83,8 @@ impl Session<'_> {
 
     /// The peer hears 535 whatever the reason; the log tells the operator (rule B74).
     fn rejected(&mut self, user: &str, reason: &dyn std::fmt::Display) -> Verdict {
-        self.penalty = self.state.login_failed(self.wire.peer().ip(), Some(user));
+        let named = Some(user).filter(|user| !user.is_empty());
+        self.penalty = self.state.login_failed(self.wire.peer().ip(), named);
         tracing::warn!(
             session = self.closing.id(), peer = %self.wire.peer(), user = %safe(user),
             "login refused: {reason}"
