@@ -7,6 +7,7 @@ use crate::rig::{ESTABLISHED, Rig};
 use crate::way::{Carriage, Way};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -54,17 +55,22 @@ impl Rig {
         drop(fs::remove_file(&used));
         let begin = Instant::now();
         let mut child = self.order(way, &used).spawn().unwrap();
+        let succeeded = |status: ExitStatus| {
+            let log = fs::read_to_string(self.directory.join("order.log")).unwrap_or_default();
+            assert!(
+                status.success(),
+                "{} ended with {status}\n{log}",
+                way.name()
+            );
+        };
         wait_until("the queue is empty", LIMIT, || {
+            if let Some(status) = child.try_wait().unwrap() {
+                succeeded(status);
+            }
             is_empty(&self.provider.var("spool/postfix"), &QUEUES)
         });
         let seconds = begin.elapsed().as_secs_f64();
-        let status = child.wait().unwrap();
-        assert!(
-            status.success(),
-            "{} ended with {status}, see {}",
-            way.name(),
-            self.directory.display()
-        );
+        succeeded(child.wait().unwrap());
         wait_until("the session is over", LIMIT, || {
             way.carriage()
                 .is_none_or(|carriage| self.connections(carriage, ESTABLISHED) == 0)

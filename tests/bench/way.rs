@@ -105,7 +105,8 @@ postfix reload
 ";
 
 /// Two more, which differ from it in TLS only. Of the ciphers of TLS 1.3 the server takes the one
-/// that its client names first, and that is AES-256-GCM with OpenSSL as with rustls.
+/// that its client names first, and that is AES-256-GCM with OpenSSL as with rustls. The settings
+/// of main.cf are for tlsproxy(8), which wants to have been told itself.
 pub const TLS_PROVIDER: &str = "
 cat >>/etc/postfix/turnabout <<MAP
 each.example.com each:[10.99.0.2]:25
@@ -113,13 +114,12 @@ kept.example.com kept:[10.99.0.2]:25
 MAP
 for name in each kept; do
     sed \"s/odmr/$name/; s/smtp_tls_security_level=none/smtp_tls_security_level=encrypt/\" /etc/postfix/odmr
-    echo '  -o smtp_tls_loglevel=1'
     if [ $name = kept ]; then echo '  -o smtp_tls_connection_reuse=yes'; fi
     postconf -e ${name}_destination_concurrency_limit=1
 done >/etc/postfix/tls
 sed -i 's/^#tlsproxy /tlsproxy /' /etc/postfix/master.cf
 cat /etc/postfix/tls >>/etc/postfix/master.cf
-postconf -e defer_transports=odmr,direct,each,kept
+postconf -e defer_transports=odmr,direct,each,kept smtp_tls_security_level=encrypt smtp_tls_loglevel=1
 postfix reload
 ";
 
