@@ -62,6 +62,7 @@ listen = [\"{}\"]
 hostname = \"provider.test\"
 accounts = \"{}\"
 handoff = \"postfix-cache\"
+tls = \"none\"
 mechanisms = [\"CRAM-MD5\", \"PLAIN\"]
 ",
             self.listen,

@@ -24,4 +24,5 @@ mod loss;
 mod newer;
 mod others;
 mod queue;
+mod starttls;
 mod trust;

@@ -49,7 +49,11 @@ fn a_wrong_command_line_is_64_on_standard_error() {
         &["fetch", "isp", "--all"],
         &["fetch", "--all", "--host", "h.example"],
         &["fetch", "--host", "h.example"],
+        &["fetch", "--host", "h.example", "--user", "u"],
         &["fetch", "isp", "--user", "u"],
+        &["fetch", "isp", "--user", "u", "--password-file", "-"],
+        &["fetch", "isp", "--tls", "none"],
+        &["fetch", "--all", "--fingerprint", "sha256:00"],
         &[
             "fetch",
             "--host",
@@ -135,7 +139,8 @@ fn a_check_reads_both_files() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("turnabout.toml");
     let accounts = directory.path().join("accounts.toml");
-    let text = format!("[serve]\nhostname = \"p.example.com\"\naccounts = {accounts:?}\n");
+    let text =
+        format!("[serve]\ntls = \"none\"\nhostname = \"p.example.com\"\naccounts = {accounts:?}\n");
     fs::write(&config, text).unwrap();
     let check = || turnabout(&["--config", config.to_str().unwrap(), "serve", "--check"]);
     assert_eq!(code(&check()), Exit::Config.code(), "no accounts");
