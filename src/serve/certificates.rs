@@ -25,14 +25,6 @@ pub enum CertificateError {
     /// What is in it is of no use.
     #[error(transparent)]
     Unfit(#[from] TlsError),
-    /// A name in a certificate is worth nothing without an authority that vouches for it.
-    #[error(
-        "cannot know {user} by the name in a certificate: no authority vouches for it (set serve.client_ca, or name the certificate by its fingerprint)"
-    )]
-    NoAuthority {
-        /// The user with such a certificate.
-        user: String,
-    },
 }
 
 /// Reads certificates, and knows those it has read.
@@ -83,10 +75,6 @@ impl Certificates {
         self.seen = None;
         if !serve.has_tls() {
             return Ok(None);
-        }
-        if let (None, Some(user)) = (&serve.client_ca, accounts.needs_client_ca()) {
-            let user = user.to_owned();
-            return Err(CertificateError::NoAuthority { user });
         }
         let contents = self.read(serve)?;
         let tls = contents.server_tls(serve, accounts)?;

@@ -17,7 +17,7 @@ use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
     ClientConfig, ClientConnection, Connection, ConnectionTrafficSecrets, RootCertStore,
-    ServerConfig, ServerConnection, SupportedProtocolVersion,
+    ServerConfig, ServerConnection, SupportedCipherSuite, SupportedProtocolVersion,
 };
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -41,9 +41,15 @@ pub fn only(cipher: &str) -> Arc<rustls::crypto::CryptoProvider> {
     let mut provider = (*provider()).clone();
     provider
         .cipher_suites
-        .retain(|suite| suite.suite().as_str() == Some(cipher));
+        .retain(|suite| name(*suite) == cipher);
     assert_eq!(provider.cipher_suites.len(), 1, "{cipher}");
     Arc::new(provider)
+}
+
+/// The registered name: the library has its own for TLS 1.3.
+fn name(suite: SupportedCipherSuite) -> String {
+    let name = suite.suite().as_str().unwrap_or_default();
+    name.replace("TLS13_", "TLS_")
 }
 
 /// One direction of TLS as the kernel does it: `net/tls/tls_sw.c`, nonce as in `xor_iv_with_seq`.
@@ -71,7 +77,6 @@ impl Direction {
                     keys.iv.to_vec(),
                     keys.rec_seq,
                 ),
-                _ => panic!("another cipher"),
             };
         Self {
             key: LessSafeKey::new(UnboundKey::new(algorithm, &key).unwrap()),
@@ -219,7 +224,7 @@ fn happen(before: Before, ours: &mut Connection, theirs: &mut Connection) {
         Before::BothNewKeysTwice => (2, 2),
     };
     tell(theirs, ours, b"EHLO a\r\n");
-    tell(ours, theirs, &[b'x'; 40_000]);
+    tell(ours, theirs, &[b'x'; 12_000]);
     for _ in 0..our_keys {
         ours.refresh_traffic_keys().unwrap();
         settle(ours, theirs);
@@ -246,10 +251,7 @@ fn a_kernel_that_is_given_the_keys_goes_on_where_tls_has_stopped() {
                 let (mut ours, mut theirs) = pair(cipher, &TLS13, ours_is_server);
                 settle(&mut ours, &mut theirs);
                 happen(before, &mut ours, &mut theirs);
-                assert_eq!(
-                    ours.negotiated_cipher_suite().unwrap().suite().as_str(),
-                    Some(cipher)
-                );
+                assert_eq!(name(ours.negotiated_cipher_suite().unwrap()), cipher);
                 let secrets = ours.dangerous_extract_secrets().unwrap();
                 let (mut write, mut read) =
                     (Direction::new(&secrets.tx), Direction::new(&secrets.rx));
