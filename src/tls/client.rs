@@ -117,7 +117,7 @@ impl Attempt {
     pub(crate) fn failed(&self, error: &std::io::Error) -> TlsError {
         self.judge
             .refusal(&self.name)
-            .unwrap_or_else(|| super::handshake_failed(error))
+            .unwrap_or_else(|| TlsError::handshake(error))
     }
 }
 

@@ -8,15 +8,17 @@ mod error;
 mod facts;
 mod fingerprint;
 mod key_pair;
+mod leaf;
 mod peer_name;
 mod pem;
 mod preference;
 mod provider;
+mod refusal;
 mod server;
 mod server_certificate;
 
 pub use client::{ClientSettings, ClientTls};
-pub(crate) use error::handshake_failed;
+pub(crate) use error::in_words;
 pub use error::{TlsError, TlsErrorKind};
 pub use facts::{Binding, Facts, PeerCertificate, Version};
 pub use fingerprint::{Fingerprint, NotAFingerprint};

@@ -1,9 +1,10 @@
 //! The provider's side: its certificates, and what it asks of a client.
 
 use super::client_certificate::AnyCertificate;
+use super::leaf::Validity;
 use super::{Facts, Pem, TlsError, pem, provider};
 use rustls::client::verify_server_name;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert,
@@ -15,6 +16,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// The names of SMTP for a client that says what it wants to speak; any other is refused (rule C14).
 const PROTOCOLS: [&[u8]; 2] = [b"smtp", b"esmtp"];
@@ -25,6 +27,7 @@ pub struct ServerTls {
     config: Arc<ServerConfig>,
     /// Judges a client's certificate by the operator's authorities.
     authorities: Option<Arc<dyn ClientCertVerifier>>,
+    expires: Option<SystemTime>,
 }
 
 impl fmt::Debug for ServerTls {
@@ -53,6 +56,10 @@ impl ServerTls {
                 "cannot offer TLS: there is no certificate (set certificate and key)",
             ));
         }
+        let leaves = keys.iter().filter_map(|key| key.cert.first());
+        let expires = leaves
+            .filter_map(|leaf| Some(Validity::of(leaf)?.until))
+            .min();
         let authorities = client_ca.map(|(file, content)| authorities(file, content));
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13, &TLS12])
@@ -72,7 +79,14 @@ impl ServerTls {
         Ok(Self {
             config: Arc::new(config),
             authorities: authorities.transpose()?,
+            expires,
         })
+    }
+
+    /// When the first of the certificates expires.
+    #[must_use]
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.expires
     }
 
     /// For the handshake itself.
@@ -88,8 +102,9 @@ impl ServerTls {
             else {
                 return false;
             };
-            let now = rustls::pki_types::UnixTime::now();
-            authorities.verify_client_cert(leaf, rest, now).is_ok()
+            authorities
+                .verify_client_cert(leaf, rest, UnixTime::now())
+                .is_ok()
         };
         Facts::of(connection, name, trusted)
     }

@@ -1,6 +1,6 @@
 //! A provider's certificate is judged: by its name and issuer, or by its fingerprint.
 
-use super::{Fingerprint, TlsError, TlsErrorKind, provider};
+use super::{Fingerprint, TlsError, provider, refusal};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
@@ -17,11 +17,11 @@ pub(super) enum Trust {
     Pinned(Vec<Fingerprint>),
 }
 
-/// Judges one handshake and remembers why it said no.
+/// Judges one handshake, and remembers what it said no to.
 #[derive(Debug)]
 pub(super) struct Judge {
     trust: Arc<Trust>,
-    refused: Mutex<Option<(Fingerprint, Error)>>,
+    refused: Mutex<Option<(CertificateDer<'static>, Error)>>,
 }
 
 impl Judge {
@@ -32,6 +32,7 @@ impl Judge {
         }
     }
 
+    /// Whether a certificate that was taken leads to an authority.
     pub(super) fn checks_the_chain(&self) -> bool {
         matches!(*self.trust, Trust::Chain(_))
     }
@@ -40,13 +41,8 @@ impl Judge {
     pub(super) fn refusal(&self, name: &ServerName<'_>) -> Option<TlsError> {
         let refused = self.refused.lock().ok()?;
         let (seen, error) = refused.as_ref()?;
-        Some(TlsError::new(
-            TlsErrorKind::Certificate,
-            format!(
-                "cannot trust the certificate of {}: {error} (if this is the provider's: fingerprint = [\"{seen}\"])",
-                name.to_str()
-            ),
-        ))
+        let pinned = !self.checks_the_chain();
+        Some(refusal::sentence(&name.to_str(), seen, pinned, error))
     }
 }
 
@@ -59,18 +55,19 @@ impl ServerCertVerifier for Judge {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let seen = Fingerprint::of(end_entity);
         let judged = match &*self.trust {
             Trust::Chain(chain) => {
                 chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             }
-            Trust::Pinned(pinned) if pinned.contains(&seen) => Ok(ServerCertVerified::assertion()),
+            Trust::Pinned(pinned) if pinned.contains(&Fingerprint::of(end_entity)) => {
+                Ok(ServerCertVerified::assertion())
+            }
             Trust::Pinned(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
         };
         if let Err(error) = &judged
             && let Ok(mut refused) = self.refused.lock()
         {
-            *refused = Some((seen, error.clone()));
+            *refused = Some((end_entity.clone().into_owned(), error.clone()));
         }
         judged
     }

@@ -3,7 +3,7 @@
 use super::Wire;
 use super::record::RecordIo;
 use super::stream::Stream;
-use crate::tls::{ClientTls, Facts, ServerTls, TlsError, TlsErrorKind, handshake_failed};
+use crate::tls::{ClientTls, Facts, ServerTls, TlsError, TlsErrorKind};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
@@ -26,7 +26,7 @@ impl Wire {
             }
             Err((error, io)) => {
                 self.stream = Stream::Failed(io.into_stream());
-                Err(handshake_failed(&error))
+                Err(TlsError::handshake(&error))
             }
         }
     }

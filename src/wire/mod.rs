@@ -8,27 +8,41 @@
 //!   nothing is read beyond the record that the line ends in.
 //! * **[`Wire::release`] is the only way to the descriptor.** It leaves the reactor, clears
 //!   `O_NONBLOCK` (which lives in the open file description that the mail server will share)
-//!   and refuses while part of a line has been taken.
+//!   and refuses while part of a line has been taken. Under TLS the kernel must have the keys by
+//!   then ([`Wire::into_kernel`]), or the descriptor is the end of a [`relay`].
 //! * Time limits are the caller's: nothing here waits on a clock except [`Wire::close`].
 //!
 //! TLS stands between the socket and the lines once [`Wire::accept_tls`] or [`Wire::connect_tls`] has
 //! put it there; lines come and go as before.
 
+#[allow(
+    unsafe_code,
+    reason = "one call of sendmsg(2) with a control message that no library builds"
+)]
+mod close_notify;
 pub mod follow;
 mod handshake;
+pub mod kernel_tls;
 mod reading;
 mod record;
+pub mod relay;
 mod released;
 mod sock_diag;
 mod stream;
+mod tcp_info;
 mod turn;
 
-pub use released::Released;
+pub use kernel_tls::KernelTls;
+pub use relay::{RelayEnd, RelayView, Relays};
+pub use released::{Carriage, Released};
+pub use tcp_info::TcpInfo;
+pub use turn::{Uncommitted, Way};
 
 use crate::smtp::line::LineReader;
-use crate::tls::Facts;
+use crate::tls::{self, Facts};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::time::Duration;
 use stream::Stream;
 use tokio::io::AsyncWriteExt;
@@ -71,7 +85,7 @@ pub enum WireError {
 impl From<io::Error> for WireError {
     fn from(error: io::Error) -> Self {
         let inside = error.get_ref().and_then(|inner| inner.downcast_ref());
-        match inside.map(rustls::Error::to_string) {
+        match inside.map(tls::in_words) {
             Some(text) => Self::Tls(text),
             None if error.kind() == io::ErrorKind::UnexpectedEof => Self::Truncated,
             None => Self::Broken(error),
@@ -159,7 +173,10 @@ impl Wire {
     pub async fn close(mut self) {
         let closed = async {
             match &mut self.stream {
-                Stream::Plain(stream) | Stream::Kernel(stream) | Stream::Failed(stream) => {
+                Stream::Plain(stream) | Stream::Failed(stream) => stream.shutdown().await,
+                Stream::Kernel(stream) => {
+                    // A peer that has gone needs none.
+                    close_notify::send(stream.as_fd()).ok();
                     stream.shutdown().await
                 }
                 Stream::Tls(stream) => stream.shutdown().await,
@@ -196,4 +213,19 @@ async fn drain(socket: &TcpStream) {
 /// An IPv4 peer on an IPv6 socket is an IPv4 peer to everybody who reads its address.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LineReader, SocketAddr, Stream, Wire};
+    use tokio::net::TcpStream;
+
+    /// Thousands of connections wait without TLS: what TLS needs stands behind two pointers.
+    #[test]
+    fn a_plain_connection_does_not_pay_for_tls() {
+        let pointer = size_of::<usize>();
+        let before = size_of::<TcpStream>() + size_of::<LineReader>() + 2 * size_of::<SocketAddr>();
+        assert!(size_of::<Wire>() <= before + 2 * pointer);
+        assert!(size_of::<Stream>() <= size_of::<TcpStream>() + pointer);
+    }
 }

@@ -5,7 +5,7 @@ use super::{Wire, WireError};
 use crate::smtp::line::{Line, LineError, LineReader};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Poll, ready};
@@ -155,7 +155,12 @@ async fn holds_content(stream: &mut TlsStream<RecordIo>) -> Result<bool, WireErr
         }
     });
     let found = found.await?;
-    // The answer to new keys of the peer's, before anybody takes ours.
+    // The answer to new keys of the peer's is kept for our next words, while our own keys have changed already:
+    // whoever took those would not be understood. Nothing at all is written to bring it out.
+    match stream {
+        TlsStream::Client(stream) => stream.get_mut().1.writer().write(&[]).map(drop)?,
+        TlsStream::Server(stream) => stream.get_mut().1.writer().write(&[]).map(drop)?,
+    }
     if stream.get_ref().1.wants_write() {
         stream.flush().await?;
     }

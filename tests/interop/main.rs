@@ -25,4 +25,5 @@ mod newer;
 mod others;
 mod queue;
 mod starttls;
+mod tls;
 mod trust;

@@ -111,6 +111,7 @@ fn json_has_every_field() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let keys = [
+        "carried",
         "domains",
         "end",
         "exit",
@@ -120,6 +121,7 @@ fn json_has_every_field() {
         "provider",
         "seconds",
         "text",
+        "tls",
         "user",
     ];
     for report in &reports {
@@ -142,6 +144,8 @@ fn json_has_every_field() {
     assert_eq!(reports[0]["provider"], "one");
     assert_eq!(reports[0]["peer"], address.to_string());
     assert_eq!(reports[0]["mechanism"], "CRAM-MD5");
+    assert_eq!(reports[0]["carried"], "plain");
+    assert!(reports[0]["tls"].is_null());
     assert_eq!(
         reports[0]["domains"],
         serde_json::json!(["example.org", "example.com"])

@@ -16,7 +16,7 @@ use turnabout::handoff::postfix_cache::{PostfixCache, PostfixSettings};
 use turnabout::handoff::{Ended, Reversed};
 use turnabout::smtp::domain::DomainList;
 use turnabout::smtp::ehlo::Offer;
-use turnabout::wire::Wire;
+use turnabout::wire::{Relays, Wire};
 
 /// How the cache behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -188,7 +188,11 @@ async fn turned() -> (Reversed, TcpStream) {
         .unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     let reversed = Reversed {
-        released: Wire::new(stream, 512).unwrap().release().await.unwrap(),
+        released: Wire::new(stream, 512)
+            .unwrap()
+            .release(&Relays::default())
+            .await
+            .unwrap(),
         customer: "customer.example.org".to_owned(),
         offer: Offer::default(),
         domains: DomainList::parse_atrn("example.org").unwrap(),

@@ -226,7 +226,7 @@ fn exim_is_told_what_was_offered_and_that_it_is_not_the_first_message() {
         ..Offer::default()
     };
     let line = |form, offer: &Offer| {
-        let words = arguments(form, "odmr", &next_hop(), offer, "1kEw3Y-0003Fj-2c").unwrap();
+        let words = arguments(form, "odmr", &next_hop(), offer, None, "1kEw3Y-0003Fj-2c").unwrap();
         words
             .iter()
             .map(|word| word.to_str().unwrap())
@@ -246,7 +246,7 @@ fn exim_is_told_what_was_offered_and_that_it_is_not_the_first_message() {
         "-MC odmr 127.77.0.1 127.77.0.1 2525 2 1kEw3Y-0003Fj-2c"
     );
     for bad in ["", "-bd", "1kEw3Y-0003Fj-2c x", "../../etc"] {
-        assert!(arguments(EximForm::Plain, "odmr", &next_hop(), &offer, bad).is_none());
+        assert!(arguments(EximForm::Plain, "odmr", &next_hop(), &offer, None, bad).is_none());
     }
 }
 

@@ -17,6 +17,9 @@ pub enum Side {
 pub struct Conversation {
     provider_lines: usize,
     customer_lines: usize,
+    /// The customer has said STARTTLS.
+    tls_asked: bool,
+    tls_granted: bool,
     asked: bool,
     turned: bool,
     greeted: bool,
@@ -48,7 +51,9 @@ impl Conversation {
             (Side::Provider, false) => {
                 self.provider_lines += 1;
                 self.turned = self.asked && text.starts_with("250");
-                match text.get(..3) {
+                let code = text.get(..3);
+                self.tls_granted |= std::mem::take(&mut self.tls_asked) && code == Some("220");
+                match code {
                     _ if self.turned => "turn".to_owned(),
                     Some("235") => "auth ok".to_owned(),
                     _ => format!("provider {}", self.provider_lines),
@@ -57,6 +62,7 @@ impl Conversation {
             (Side::Customer, false) => {
                 self.customer_lines += 1;
                 self.asked = text.starts_with("ATRN");
+                self.tls_asked = text == "STARTTLS";
                 if self.asked {
                     "atrn".to_owned()
                 } else {
@@ -126,6 +132,11 @@ impl Conversation {
             self.body = Some(0);
         }
         format!("reply {name}")
+    }
+
+    /// The line that was just named is the 220 to STARTTLS: what follows is a handshake. True only once.
+    pub fn starts_tls(&mut self) -> bool {
+        std::mem::take(&mut self.tls_granted)
     }
 
     /// A line has been passed on to the other side.

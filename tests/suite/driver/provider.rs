@@ -2,8 +2,9 @@
 
 use super::peer::Peer;
 use super::process::PATIENCE;
+use rustls::ServerConfig;
 use std::fs::{self, Permissions};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -55,6 +56,31 @@ pub fn opened(peer: &mut Peer) {
     peer.send("334 PDEuMUBwLmV4YW1wbGUuY29tPg==\r\n");
     let response = peer.line().unwrap();
     peer.secrets.push(response);
+    peer.send("235 2.7.0 in\r\n");
+}
+
+/// What a provider offers under TLS.
+pub const IN_TLS: &str = "250-provider.example.com\r\n250-AUTH PLAIN\r\n250 ATRN\r\n";
+
+/// Greeting, EHLO and STARTTLS in the clear, then the handshake.
+pub fn start_tls(peer: &mut Peer, config: ServerConfig) -> io::Result<()> {
+    peer.send("220 provider.example.com ESMTP\r\n");
+    let ehlo = peer.line().unwrap();
+    assert!(ehlo.starts_with("EHLO "), "{ehlo}");
+    peer.send("250-provider.example.com\r\n250 STARTTLS\r\n");
+    assert_eq!(peer.line().unwrap(), "STARTTLS");
+    peer.send("220 go on\r\n");
+    peer.take_tls(config)
+}
+
+/// Under TLS: EHLO, a login with PLAIN; the next command is ATRN.
+pub fn opened_in_tls(peer: &mut Peer) {
+    let ehlo = peer.line().unwrap();
+    assert!(ehlo.starts_with("EHLO "), "{ehlo}");
+    peer.send(IN_TLS);
+    let login = peer.line().unwrap();
+    assert!(login.starts_with("AUTH PLAIN "), "{login}");
+    peer.secrets.push(login);
     peer.send("235 2.7.0 in\r\n");
 }
 

@@ -30,7 +30,7 @@ pub struct Setup {
     pub listen: &'static str,
     /// `tls` of `[serve]`.
     pub tls: &'static str,
-    /// More lines of `[serve]`.
+    /// More lines of `[serve]`; `DIR` stands for the test's own directory.
     pub keys: String,
     /// Lines of `[serve.limits]`.
     pub limits: &'static str,
@@ -169,7 +169,11 @@ fn write_config(path: &Path, setup: &Setup, directory: &tempfile::TempDir) {
          accounts = \"{directory}/accounts.toml\"\n{user}{}\n\
          [serve.limits]\n{}\n[serve.postfix]\ncommand_directory = \"{directory}/postfix\"\n{}\n\
          [serve.exim]\ncommand = \"{directory}/exim\"\n",
-        setup.listen, setup.tls, setup.keys, setup.limits, setup.postfix
+        setup.listen,
+        setup.tls,
+        setup.keys.replace("DIR", directory),
+        setup.limits,
+        setup.postfix
     );
     fs::write(path, text).unwrap();
     fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
