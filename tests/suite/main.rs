@@ -34,6 +34,7 @@ mod handoff_customer_exec;
 mod handoff_customer_pass;
 mod handoff_provider_lend;
 mod handoff_provider_rounds;
+mod handoff_relay;
 mod hostile_labels;
 mod hostile_reload;
 mod hostile_secret;
