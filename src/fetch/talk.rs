@@ -6,9 +6,9 @@
 use super::memory::Note;
 use super::report::{End, Report};
 use super::{Shared, secure};
-use crate::config::{CommandPeer, CustomerHandoff, Provider, ProviderTls};
+use crate::config::{Provider, ProviderTls};
+use crate::handoff::HandoffError;
 use crate::handoff::customer::{Ready, prepare};
-use crate::handoff::{HandoffError, exec};
 use crate::odmr::customer::{Customer, Outcome, Settings, Step, Tls, Wait};
 use crate::report;
 use crate::sasl::Secret;
@@ -169,11 +169,7 @@ impl<'a> Talk<'a> {
             Way::Relay(why) if wish == HandoffTls::Kernel => Err(HandoffError::new(format!(
                 "cannot hand over in the kernel: {why} (set handoff_tls = \"auto\", or load the kernel's module tls)"
             ))),
-            way => prepare(
-                &self.provider.handoff,
-                command_peer(&self.provider.handoff),
-                matches!(way, Way::Relay(_)),
-            ),
+            way => prepare(&self.provider.handoff, matches!(way, Way::Relay(_))),
         };
         match ready {
             Ok(ready) => {
@@ -255,16 +251,6 @@ impl<'a> Talk<'a> {
                 "the provider does not read (try later)".to_owned(),
             )),
         }
-    }
-}
-
-fn command_peer(handoff: &CustomerHandoff) -> Option<exec::CommandPeer> {
-    match handoff {
-        CustomerHandoff::Exec { peer, .. } => peer.map(|peer| match peer {
-            CommandPeer::Exim => exec::CommandPeer::Exim,
-            CommandPeer::Environment => exec::CommandPeer::Environment,
-        }),
-        CustomerHandoff::PostfixPass { .. } => None,
     }
 }
 
