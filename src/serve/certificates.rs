@@ -7,10 +7,14 @@ use crate::sasl::Mechanism;
 use crate::tls::{KeyPair, Pem, ServerTls, TlsError};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 /// How often the files are looked at: what renews a certificate need not tell us.
 pub(super) const LOOK: Duration = Duration::from_secs(15);
+
+/// How long before its end a certificate is a warning, and how often.
+const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +32,8 @@ pub enum CertificateError {
 pub(super) struct Certificates {
     reader: KeyReader,
     seen: Option<Seen>,
+    /// When the operator was last told that one is about to end.
+    warned: Option<Instant>,
 }
 
 /// What the files held the last time, or why they could not be read.
@@ -41,7 +47,11 @@ struct Contents {
 
 impl Certificates {
     pub(super) fn new(reader: KeyReader) -> Self {
-        Self { reader, seen: None }
+        Self {
+            reader,
+            seen: None,
+            warned: None,
+        }
     }
 
     /// All files that have to be read for `[serve]`.
@@ -69,7 +79,24 @@ impl Certificates {
         let contents = self.read(serve)?;
         let tls = contents.server_tls(serve, accounts)?;
         self.seen = Some(Ok(contents.digest()));
+        self.warned = None;
+        self.warn_before_the_end(&tls);
         Ok(Some(tls))
+    }
+
+    /// Says once a day that a certificate is about to end. That it has ended is said when it is read.
+    pub(super) fn warn_before_the_end(&mut self, tls: &ServerTls) {
+        let left = tls
+            .expires()
+            .and_then(|end| end.duration_since(SystemTime::now()).ok());
+        let recent = self.warned.is_some_and(|at| at.elapsed() < DAY);
+        if let Some(left) = left.filter(|left| *left < SOON && !recent) {
+            self.warned = Some(Instant::now());
+            tracing::warn!(
+                days = left.as_secs() / DAY.as_secs(),
+                "a certificate ends soon (has its renewal failed?)"
+            );
+        }
     }
 
     /// Reads them if they are not what they were the last time. A change that is no good is an error once.

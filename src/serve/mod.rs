@@ -21,6 +21,7 @@ mod turned;
 
 use crate::accounts::{Accounts, Misfit, StandInKey};
 use crate::config;
+use crate::handoff::inherited;
 use crate::handoff::provider::ProviderHandoff;
 use crate::tls::{HandoffTls, ServerTls};
 use crate::wire::KernelTls;
@@ -87,6 +88,9 @@ pub enum ServeError {
 /// # Errors
 /// Whatever makes a start impossible; see [`ServeError`].
 pub fn run(options: Options) -> Result<(), ServeError> {
+    // Whoever started us has no descriptor of its own in a process of root's, or in a mail server.
+    inherited::note();
+    inherited::close();
     let listeners = Listeners {
         in_clear: listener::bind(&options.serve.listen)?,
         with_tls: listener::bind(&options.serve.listen_tls)?,

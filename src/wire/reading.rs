@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsStream;
@@ -37,6 +37,7 @@ impl Wire {
             // What was looked at may turn out to be the kernel's to answer: it is read octet by octet.
             Stream::Kernel(stream) => read_line(stream, &mut self.reader, take_octet).await,
             Stream::Tls(stream) => loop {
+                answering(stream).await?;
                 let octets = stream.fill_buf().await?;
                 if octets.is_empty() {
                     return Err(WireError::Closed);
@@ -126,6 +127,19 @@ fn take_octet(stream: &TcpStream, reader: &mut LineReader) -> io::Result<Taken> 
     }
     let (_, line) = reader.feed(&octet);
     Ok(line.map_or(Taken::Part, Taken::Line))
+}
+
+/// Waits for content or the end. What TLS itself has to answer meanwhile, such as a renegotiation that is refused, is
+/// sent at once: a peer may wait for that, and the answer would otherwise wait for our next words.
+async fn answering(stream: &mut TlsStream<RecordIo>) -> io::Result<()> {
+    std::future::poll_fn(|cx| {
+        let filled = Pin::new(&mut *stream).poll_fill_buf(cx).map_ok(drop);
+        if filled.is_pending() && stream.get_ref().1.wants_write() {
+            ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+        }
+        filled
+    })
+    .await
 }
 
 /// Does the kernel hold octets of this socket?

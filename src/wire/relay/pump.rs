@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -139,6 +139,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                 return Poll::Ready(Stop::Done { peer_closed });
             }
             if before == after {
+                // What TLS itself has to answer; should the peer be lost, its next reading tells.
+                let _answered = Pin::new(&mut self.peer).poll_flush(cx);
                 return Poll::Pending;
             }
         }

@@ -15,12 +15,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
 
-pub use by_hand::Received;
 pub use certificates::{Authority, CA, CERTIFICATE, KEY, Pair};
 pub use host::{Host, Running};
 pub use mail::{Mail, body_of_lines, lines_of};
-pub use script::{Program, Script, incoming};
-pub use tls::{IMPLICIT_PORT, Mode, Stream, accept, client_config, connect, server_config};
+pub use script::{Program, Script};
+pub use tls::{IMPLICIT_PORT, Mode, accept, client_config, server_config};
 
 /// Which mail server a host runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, ServerConnection,
-    SignatureScheme, StreamOwned, SupportedProtocolVersion,
+    ClientConfig, DigitallySignedStruct, ServerConfig, ServerConnection, SignatureScheme,
+    StreamOwned, SupportedProtocolVersion,
 };
 
 use turnabout::tls::provider;
@@ -75,6 +75,17 @@ impl Host {
         );
     }
 
+    /// Takes a key out of the configuration again.
+    pub fn unset(&self, key: &str) {
+        let file = "/etc/turnabout/turnabout.toml";
+        let text = self.read(file);
+        let lines = text.split_inclusive('\n');
+        let rest: String = lines
+            .filter(|line| !line.starts_with(&format!("{key} =")))
+            .collect();
+        std::fs::write(self.path(file), rest).unwrap();
+    }
+
     /// Sets keys of one table of the configuration; what they were before is gone.
     pub fn set(&self, table: &str, settings: &[(&str, &str)]) {
         let file = "/etc/turnabout/turnabout.toml";
@@ -137,14 +148,6 @@ pub fn client_config(versions: &[&'static SupportedProtocolVersion]) -> ClientCo
 /// The server's end of TLS on a connection; the handshake is done when this returns.
 pub fn accept(mut stream: TcpStream, config: ServerConfig) -> io::Result<Box<dyn Stream>> {
     let mut tls = ServerConnection::new(Arc::new(config)).unwrap();
-    tls.complete_io(&mut stream)?;
-    Ok(Box::new(StreamOwned::new(tls, stream)))
-}
-
-/// The client's end of TLS on a connection.
-pub fn connect(mut stream: TcpStream, config: ClientConfig) -> io::Result<Box<dyn Stream>> {
-    let name = ServerName::try_from("provider.test").unwrap();
-    let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
     tls.complete_io(&mut stream)?;
     Ok(Box::new(StreamOwned::new(tls, stream)))
 }

@@ -29,6 +29,8 @@ pub struct Conversation {
     /// Counts the messages of this connection.
     message: usize,
     id: String,
+    /// Octets of the message that are still to come, as BDAT has announced.
+    chunk: usize,
     /// Lines of the body so far, while one is being sent.
     body: Option<usize>,
     doubt: Option<Doubt>,
@@ -46,6 +48,10 @@ impl Conversation {
     pub fn name(&mut self, side: Side, line: &[u8]) -> String {
         let text = String::from_utf8_lossy(line).trim_end().to_owned();
         match (side, self.turned) {
+            (Side::Provider, true) if self.chunk > 0 => {
+                self.chunk = self.chunk.saturating_sub(line.len());
+                format!("chunk {}", self.message)
+            }
             (Side::Provider, true) => self.command(&text),
             (Side::Customer, true) => self.reply(&text),
             (Side::Provider, false) => {
@@ -90,6 +96,11 @@ impl Conversation {
         let verb = text.split(' ').next().unwrap_or_default().to_lowercase();
         let name = match verb.as_str() {
             "ehlo" | "quit" => verb,
+            "bdat" => {
+                let octets = text.split(' ').nth(1).and_then(|word| word.parse().ok());
+                self.chunk = octets.unwrap_or(0);
+                format!("bdat {number}")
+            }
             "rset" => format!("rset {}", number + 1),
             "mail" => {
                 self.message += 1;

@@ -40,6 +40,7 @@ fn a_provider_with_a_wrong_certificate_gets_no_password_and_loses_no_mail() {
 
     // The last one is good enough for who knows it by its fingerprint.
     let fingerprint = format!("[\"{}\"]", wrong[2].1.fingerprint());
+    customer.unset("ca_file");
     customer.set("providers.isp", &[("fingerprint", &fingerprint)]);
     let (code, log) = customer.fetch();
     assert_eq!(code, 0, "{log}");

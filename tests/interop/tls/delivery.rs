@@ -63,10 +63,7 @@ fn arrive(
     let carried = carried(tls);
     for line in [line.as_str(), log.as_str()] {
         assert!(line.contains(&format!("tls=\"{tls}")), "{line}");
-        assert!(
-            line.contains("carried=\"relay\"") || line.contains("carried=relay"),
-            "{line}"
-        );
+        assert!(line.contains(&format!("carried={carried} ")), "{line}");
     }
     if let Some(connection) = connection {
         connection.over(LONG);
@@ -79,15 +76,8 @@ fn arrive(
         assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
     }
     // Who stands in the provider's host is seen there by both.
-    assert_quiet(
-        provider,
-        if between.is_some() {
-            "10.99.0.1"
-        } else {
-            "10.99.0.2"
-        },
-    );
-    assert_quiet(customer, "10.99.0.1");
+    assert_quiet(provider, if between.is_some() { 1 } else { 2 });
+    assert_quiet(customer, 1);
     assert_one_session(customer);
 }
 
@@ -105,7 +95,7 @@ const COMPLAINTS: [&str; 9] = [
 ];
 
 /// The mail server has seen the peer where it is, and nothing that went wrong.
-fn assert_quiet(host: &Host, peer: &str) {
+fn assert_quiet(host: &Host, peer: u8) {
     let log = host.mail_log();
     for line in log.lines().filter(|line| !is_expected(line)) {
         // Exim names the cipher that it has been told of.
@@ -113,7 +103,9 @@ fn assert_quiet(host: &Host, peer: &str) {
         let complaint = COMPLAINTS.iter().find(|word| line.contains(*word));
         assert_eq!(complaint, None, "{line}\nin {log}");
     }
-    assert!(log.contains(&format!("[{peer}]")), "no {peer} in {log}");
+    let addresses = [format!("[10.99.0.{peer}]"), format!("[fd00:99::{peer}]")];
+    let seen = addresses.iter().any(|address| log.contains(address));
+    assert!(seen, "none of {addresses:?} in {log}");
 }
 
 /// Mail that the test itself has put into the queue, and what the provider does with it while there is no connection:
@@ -124,8 +116,7 @@ fn is_expected(line: &str) -> bool {
         "localhost[127.0.0.1]",
         "(deferred transport)",
     ];
-    let in_vain = line.contains("127.77.0.1") && line.contains("Connection refused");
-    in_vain || before.iter().any(|words| line.contains(words))
+    line.ends_with("Connection refused") || before.iter().any(|words| line.contains(words))
 }
 
 /// Postfix counts what it was told in a session: QUIT came, once, in the only one.

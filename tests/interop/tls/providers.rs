@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::openssl::{s_server, stunnel};
 use super::{Hosts, SOON, closing_line, three_messages};
-use crate::lab::{CERTIFICATE, KEY, Lab, Mail, Mode, Mta};
+use crate::lab::{Authority, CERTIFICATE, KEY, Lab, Mail, Mode, Mta, Script};
 use crate::others::{assert_inetsims_message, receive_for_bar, start_inetsim};
 
 /// The certificate that comes with INetSim: for another name, signed by itself.
@@ -83,12 +83,11 @@ fn our_customer_fetches_from_openssl(customer_mta: Mta) {
         };
         let mut server = s_server(&hosts.provider, &more);
         let mut fetch = customer.start_fetch();
-        let update = |server: &mut crate::lab::Script| {
+        let update = |server: &mut Script| {
             if updates {
                 sleep(Duration::from_millis(100));
                 server.program().send(b"K\n");
                 sleep(Duration::from_millis(100));
-                server.skips_to("SSL_do_handshake -> 1");
             }
         };
         server.greet();
@@ -137,19 +136,17 @@ fn our_customer_fetches_from_openssl_into_exim() {
 /// stunnel speaks STARTTLS for a provider that has no TLS of its own.
 #[test]
 fn our_customer_fetches_through_stunnel_from_a_provider_without_tls() {
-    let hosts = Hosts::new(Mta::Postfix, Mta::Postfix);
-    let (provider, customer) = (&hosts.provider, &hosts.customer);
-    let settings = [
-        ("tls", "\"none\""),
-        ("listen_tls", "[]"),
-        ("listen", "[\"127.0.0.1:3660\"]"),
-    ];
-    provider.set("serve", &settings);
-    customer.fetch_with_tls(&hosts.authority, Mode::Starttls);
+    let mut lab = Lab::new();
+    let authority = Authority::new();
+    let provider = lab.provider(Mta::Postfix);
+    let customer = lab.customer(Mta::Postfix);
+    provider.install(&authority.issue(&["provider.test"]));
+    provider.set("serve", &[("listen", "[\"127.0.0.1:3660\"]")]);
+    customer.fetch_with_tls(&authority, Mode::Starttls);
     let _serve = provider.serve();
     let service =
         format!("connect = 127.0.0.1:3660\nprotocol = smtp\ncert = {CERTIFICATE}\nkey = {KEY}\n");
-    let _stunnel = stunnel(provider, 366, &service);
+    let _stunnel = stunnel(&provider, 366, &service);
     let sent = three_messages("through-stunnel");
     provider.submit(&sent);
     let (code, log) = customer.fetch();
@@ -157,8 +154,5 @@ fn our_customer_fetches_through_stunnel_from_a_provider_without_tls() {
     Mail::assert_delivered(&sent, &customer.wait_inbox("alice", sent.len(), SOON));
     provider.wait_empty_queue(SOON);
     let log = customer.mail_log();
-    assert!(
-        log.contains("connect from provider.test[10.99.0.1]"),
-        "{log}"
-    );
+    assert!(log.contains("connect from provider.test["), "{log}");
 }
