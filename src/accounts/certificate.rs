@@ -1,6 +1,6 @@
 //! Login by certificate (EXTERNAL): by which certificates an account is known, and whose a shown one is.
 
-use super::{Account, Accounts, Judgement, Outcome, Reason};
+use super::{Account, Accounts, Judgement, Misfit, Outcome, Reason};
 use crate::smtp::Domain;
 use crate::tls::{Fingerprint, PeerCertificate};
 use std::fmt;
@@ -78,15 +78,17 @@ impl Accounts {
             .any(|account| !account.certificates.is_empty())
     }
 
-    /// A user whose certificate is named by its `dns:` name, which only an authority (`client_ca`) makes worth
-    /// anything; `None` if there is no such user.
-    #[must_use]
-    pub fn needs_client_ca(&self) -> Option<&str> {
+    /// For a service without an authority (`client_ca`) that vouches for names: no account relies on one.
+    ///
+    /// # Errors
+    /// The first that does.
+    pub fn need_no_authority(&self) -> Result<(), Misfit> {
         let by_name = |named: &Named| matches!(named, Named::Dns(_));
-        self.accounts
-            .iter()
-            .find(|account| account.certificates.iter().any(by_name))
-            .map(|account| account.user.as_str())
+        let relies = |account: &&Account| account.certificates.iter().any(by_name);
+        match self.accounts.iter().find(relies) {
+            Some(account) => Err(Misfit::NoAuthority(account.user.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Judges EXTERNAL: `shown` is the certificate whose key the client has proved to have in the handshake, `authzid`

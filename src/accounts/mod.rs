@@ -61,12 +61,20 @@ struct Account {
     derived: [OnceLock<ScramStored>; 2],
 }
 
-/// Two next hops that differ in their port only.
+/// Why accounts that are in order by themselves do not go with the rest of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "cannot use the next hops {0} and {1}: Exim knows a next hop by its address alone, and would send the mail of both on one connection (give each its own address)"
-)]
-pub struct SharedAddress(NextHop, NextHop);
+pub enum Misfit {
+    /// Two next hops that differ in their port only.
+    #[error(
+        "cannot use the next hops {0} and {1}: Exim knows a next hop by its address alone, and would send the mail of both on one connection (give each its own address)"
+    )]
+    SharedAddress(NextHop, NextHop),
+    /// A user's certificate is named by a name for which nobody vouches.
+    #[error(
+        "cannot know {0:?} by the dns: name of a certificate: there is no authority that vouches for it (set client_ca in [serve], or name the certificate by its sha256:)"
+    )]
+    NoAuthority(String),
+}
 
 /// Why granted domains cannot be delivered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -190,13 +198,13 @@ impl Accounts {
     ///
     /// # Errors
     /// The first two that do.
-    pub fn differ_in_address(&self) -> Result<(), SharedAddress> {
+    pub fn differ_in_address(&self) -> Result<(), Misfit> {
         let mut seen: HashMap<IpAddr, &NextHop> = HashMap::new();
         for account in &self.accounts {
             for next_hop in std::iter::once(&account.next_hop).chain(account.next_hops.values()) {
                 let other = seen.insert(next_hop.ip(), next_hop);
                 if let Some(other) = other.filter(|other| *other != next_hop) {
-                    return Err(SharedAddress(other.clone(), next_hop.clone()));
+                    return Err(Misfit::SharedAddress(other.clone(), next_hop.clone()));
                 }
             }
         }

@@ -71,7 +71,7 @@ fn exit(error: &ServeError) -> Exit {
         ServeError::Listen(_) => Exit::Unavailable,
         ServeError::Privileges(_) => Exit::Refused,
         ServeError::Accounts(_)
-        | ServeError::NextHops(_)
+        | ServeError::Misfit(_)
         | ServeError::Certificates(_)
         | ServeError::Handoff(_) => Exit::Config,
         ServeError::Start(_) => Exit::Internal,

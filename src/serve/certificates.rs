@@ -7,10 +7,14 @@ use crate::sasl::Mechanism;
 use crate::tls::{KeyPair, Pem, ServerTls, TlsError};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 /// How often the files are looked at: what renews a certificate need not tell us.
 pub(super) const LOOK: Duration = Duration::from_secs(15);
+
+/// How long before its end a certificate is a warning, and how often.
+const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -21,14 +25,6 @@ pub enum CertificateError {
     /// What is in it is of no use.
     #[error(transparent)]
     Unfit(#[from] TlsError),
-    /// A name in a certificate is worth nothing without an authority that vouches for it.
-    #[error(
-        "cannot know {user} by the name in a certificate: no authority vouches for it (set serve.client_ca, or name the certificate by its fingerprint)"
-    )]
-    NoAuthority {
-        /// The user with such a certificate.
-        user: String,
-    },
 }
 
 /// Reads certificates, and knows those it has read.
@@ -36,6 +32,8 @@ pub enum CertificateError {
 pub(super) struct Certificates {
     reader: KeyReader,
     seen: Option<Seen>,
+    /// When the operator was last told that one is about to end.
+    warned: Option<Instant>,
 }
 
 /// What the files held the last time, or why they could not be read.
@@ -49,7 +47,11 @@ struct Contents {
 
 impl Certificates {
     pub(super) fn new(reader: KeyReader) -> Self {
-        Self { reader, seen: None }
+        Self {
+            reader,
+            seen: None,
+            warned: None,
+        }
     }
 
     /// All files that have to be read for `[serve]`.
@@ -74,14 +76,27 @@ impl Certificates {
         if !serve.has_tls() {
             return Ok(None);
         }
-        if let (None, Some(user)) = (&serve.client_ca, accounts.needs_client_ca()) {
-            let user = user.to_owned();
-            return Err(CertificateError::NoAuthority { user });
-        }
         let contents = self.read(serve)?;
         let tls = contents.server_tls(serve, accounts)?;
         self.seen = Some(Ok(contents.digest()));
+        self.warned = None;
+        self.warn_before_the_end(&tls);
         Ok(Some(tls))
+    }
+
+    /// Says once a day that a certificate is about to end. That it has ended is said when it is read.
+    pub(super) fn warn_before_the_end(&mut self, tls: &ServerTls) {
+        let left = tls
+            .expires()
+            .and_then(|end| end.duration_since(SystemTime::now()).ok());
+        let recent = self.warned.is_some_and(|at| at.elapsed() < DAY);
+        if let Some(left) = left.filter(|left| *left < SOON && !recent) {
+            self.warned = Some(Instant::now());
+            tracing::warn!(
+                days = left.as_secs() / DAY.as_secs(),
+                "a certificate ends soon (has its renewal failed?)"
+            );
+        }
     }
 
     /// Reads them if they are not what they were the last time. A change that is no good is an error once.

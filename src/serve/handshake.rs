@@ -48,10 +48,12 @@ pub(super) async fn handshake(
         }
         Err(error) => {
             let why = error.to_string();
+            // Advice for a customer; a provider has nothing to try.
+            let why = why.trim_end_matches(" (try later)");
             if error.kind() == TlsErrorKind::Lost {
-                tracing::info!(session = id, %peer, "{}", safe(&why));
+                tracing::info!(session = id, %peer, "{}", safe(why));
             } else {
-                tracing::warn!(session = id, %peer, "{}", safe(&why));
+                tracing::warn!(session = id, %peer, "{}", safe(why));
             }
             Err(FAILED)
         }

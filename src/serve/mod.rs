@@ -19,8 +19,9 @@ mod session;
 mod state;
 mod turned;
 
-use crate::accounts::{Accounts, SharedAddress, StandInKey};
+use crate::accounts::{Accounts, Misfit, StandInKey};
 use crate::config;
+use crate::handoff::inherited;
 use crate::handoff::provider::ProviderHandoff;
 use crate::tls::{HandoffTls, ServerTls};
 use crate::wire::KernelTls;
@@ -68,9 +69,9 @@ pub enum ServeError {
     /// The accounts file.
     #[error(transparent)]
     Accounts(#[from] crate::accounts::AccountsError),
-    /// The accounts do not go with the mail server.
+    /// The accounts do not go with the rest of the configuration.
     #[error(transparent)]
-    NextHops(#[from] SharedAddress),
+    Misfit(#[from] Misfit),
     /// The certificates.
     #[error(transparent)]
     Certificates(#[from] CertificateError),
@@ -87,6 +88,9 @@ pub enum ServeError {
 /// # Errors
 /// Whatever makes a start impossible; see [`ServeError`].
 pub fn run(options: Options) -> Result<(), ServeError> {
+    // Whoever started us has no descriptor of its own in a process of root's, or in a mail server.
+    inherited::note();
+    inherited::close();
     let listeners = Listeners {
         in_clear: listener::bind(&options.serve.listen)?,
         with_tls: listener::bind(&options.serve.listen_tls)?,
@@ -160,11 +164,14 @@ pub fn check_certificates(
     Certificates::new(KeyReader::own()).load(serve, accounts)
 }
 
-/// Whether the accounts go with the mail server: each of its next hops is one customer's.
+/// Whether the accounts go with the mail server, whose next hops are each one customer's, and with `client_ca`.
 ///
 /// # Errors
-/// Two next hops that Exim would take for one.
-pub fn fits(serve: &config::Serve, accounts: &Accounts) -> Result<(), SharedAddress> {
+/// Two next hops that Exim would take for one, or a certificate's name for which nobody vouches.
+pub fn fits(serve: &config::Serve, accounts: &Accounts) -> Result<(), Misfit> {
+    if serve.client_ca.is_none() {
+        accounts.need_no_authority()?;
+    }
     match serve.handoff {
         config::ProviderHandoff::PostfixCache => Ok(()),
         config::ProviderHandoff::EximContinue => accounts.differ_in_address(),

@@ -24,8 +24,13 @@ pub(super) fn reload(config_file: &Path, state: &State, certificates: &mut Certi
 pub(super) fn renew(state: &State, certificates: &mut Certificates) {
     let files = state.files();
     match certificates.renewed(&files.serve, &files.accounts) {
-        None => {}
+        None => {
+            if let Some(tls) = &files.tls {
+                certificates.warn_before_the_end(tls);
+            }
+        }
         Some(Ok(tls)) => {
+            certificates.warn_before_the_end(&tls);
             state.replace(Files {
                 serve: files.serve.clone(),
                 accounts: Arc::clone(&files.accounts),

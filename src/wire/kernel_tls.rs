@@ -43,6 +43,15 @@ impl KernelTls {
         }
     }
 
+    /// A kernel that is said to carry these ciphers (registered names), whether it does or not: for what is decided by
+    /// it.
+    #[must_use]
+    pub fn assumed(ciphers: &[&str]) -> Self {
+        Self {
+            ciphers: Cipher::ALL.map(|cipher| ciphers.contains(&cipher.name())),
+        }
+    }
+
     /// Tries each cipher on a connection of its own over loopback, both ends by the kernel. That one setting works
     /// says nothing of the next: the socket may be attached and the keys refused, when the cipher's module is missing.
     ///

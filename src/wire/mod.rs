@@ -214,3 +214,18 @@ async fn drain(socket: &TcpStream) {
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LineReader, SocketAddr, Stream, Wire};
+    use tokio::net::TcpStream;
+
+    /// Thousands of connections wait without TLS: what TLS needs stands behind two pointers.
+    #[test]
+    fn a_plain_connection_does_not_pay_for_tls() {
+        let pointer = size_of::<usize>();
+        let before = size_of::<TcpStream>() + size_of::<LineReader>() + 2 * size_of::<SocketAddr>();
+        assert!(size_of::<Wire>() <= before + 2 * pointer);
+        assert!(size_of::<Stream>() <= size_of::<TcpStream>() + pointer);
+    }
+}

@@ -10,12 +10,15 @@ use super::relay::Relays;
 use super::stream::Stream;
 use super::{Carriage, Released, TcpInfo, Wire, WireError};
 use crate::tls::{HandoffTls, Version};
-use rustls::ExtractedSecrets;
+use rustls::{ExtractedSecrets, ProtocolVersion};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
+
+/// Why a session of another version stays out of the kernel.
+const TOO_OLD: &str = "only TLS 1.3 can go to the kernel";
 
 /// How a connection can be given to a mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +69,7 @@ impl Wire {
             return Way::Relay("nothing is known of the handshake");
         };
         if facts.version != Version::Tls13 {
-            return Way::Relay("only TLS 1.3 can go to the kernel");
+            return Way::Relay(TOO_OLD);
         }
         if *support == KernelTls::none() {
             return Way::Relay("the kernel has no TLS");
@@ -117,6 +120,10 @@ impl Wire {
     /// # Errors
     /// [`Uncommitted`]: with the wire as long as nothing has changed, without it when the session is lost.
     pub async fn into_kernel(mut self) -> Result<Self, Box<Uncommitted>> {
+        // Before anything else: what would come of other versions stands in `kernel_tls`.
+        if self.facts.as_ref().map(|facts| facts.version) != Some(Version::Tls13) {
+            return Err(unharmed(self, io::Error::other(TOO_OLD)));
+        }
         if let Some(why) = self.obstacle().await {
             return Err(unharmed(self, io::Error::other(why)));
         }
@@ -124,17 +131,16 @@ impl Wire {
         if let Some(Err(error)) = self.stream.socket().map(kernel_tls::attach) {
             return Err(unharmed(self, error));
         }
-        let version = self.facts.as_ref().map(|facts| facts.version);
-        let (stream, version) = match (self.stream, version) {
-            (Stream::Tls(stream), Some(version @ Version::Tls13)) => (stream, version),
-            (stream, _) => {
-                self.stream = stream;
-                let why = io::Error::other("only TLS 1.3 can go to the kernel");
+        let stream = match self.stream {
+            Stream::Tls(stream) => stream,
+            other => {
+                self.stream = other;
+                let why = io::Error::other("there is no TLS of ours on it");
                 return Err(unharmed(self, why));
             }
         };
         let lost = |why: WireError| Box::new(Uncommitted { wire: None, why });
-        let (stream, secrets) = extract(*stream).map_err(lost)?;
+        let (stream, version, secrets) = extract(*stream).map_err(lost)?;
         kernel_tls::install(&stream, version, &secrets).map_err(|error| lost(error.into()))?;
         self.stream = Stream::Kernel(stream);
         Ok(self)
@@ -175,8 +181,14 @@ fn unharmed(wire: Wire, why: io::Error) -> Box<Uncommitted> {
     })
 }
 
-/// Takes TLS apart: what remains are the socket, and the keys of both directions with their record numbers.
-fn extract(stream: TlsStream<RecordIo>) -> Result<(TcpStream, ExtractedSecrets), WireError> {
+/// Takes TLS apart: what remains are the socket, the version as the session itself knows it, and the keys of both
+/// directions with their record numbers.
+fn extract(
+    stream: TlsStream<RecordIo>,
+) -> Result<(TcpStream, Version, ExtractedSecrets), WireError> {
+    if stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Err(WireError::Tls(TOO_OLD.to_owned()));
+    }
     let (io, secrets) = match stream {
         TlsStream::Client(stream) => {
             let (io, session) = stream.into_inner();
@@ -188,7 +200,7 @@ fn extract(stream: TlsStream<RecordIo>) -> Result<(TcpStream, ExtractedSecrets),
         }
     };
     let secrets = secrets.map_err(|error| WireError::Tls(error.to_string()))?;
-    Ok((io.into_stream(), secrets))
+    Ok((io.into_stream(), Version::Tls13, secrets))
 }
 
 /// As a mail server would have its socket.

@@ -3,7 +3,7 @@
 use crate::accounts_file::{TWO, accounts, parse};
 use rcgen::{CertificateParams, KeyPair};
 use std::net::IpAddr;
-use turnabout::accounts::{Judgement, Outcome, Reason};
+use turnabout::accounts::{Judgement, Misfit, Outcome, Reason};
 use turnabout::sasl::Mechanism;
 use turnabout::sasl::server::Evidence;
 use turnabout::tls::{Fingerprint, PeerCertificate};
@@ -178,17 +178,18 @@ fn a_certificate_belongs_to_one_account() {
 fn external_is_possible_where_an_account_has_certificates() {
     let without = accounts(TWO);
     assert!(!without.uses_certificates());
-    assert_eq!(without.needs_client_ca(), None);
+    assert_eq!(without.need_no_authority(), Ok(()));
     assert!(!without.mechanisms_possible().contains(&Mechanism::External));
     let bound = Mechanism::ScramSha256Plus;
     assert!(without.mechanisms_possible().contains(&bound));
 
     let pinned = accounts(&file(&[&Fingerprint::of(b"x").to_string()], &[]));
     assert!(pinned.uses_certificates());
-    assert_eq!(pinned.needs_client_ca(), None);
+    assert_eq!(pinned.need_no_authority(), Ok(()));
     assert_eq!(pinned.mechanisms_possible(), Mechanism::ALL);
     let named = accounts(&file(&["dns:a.example"], &[]));
-    assert_eq!(named.needs_client_ca(), Some("alice"));
+    let alice = Misfit::NoAuthority("alice".to_owned());
+    assert_eq!(named.need_no_authority(), Err(alice));
 
     let (alone, _) = TWO.split_once("\n[[account]]\nuser = \"bob\"").unwrap();
     let alone = alone.replace(

@@ -269,13 +269,12 @@ impl Column {
     fn provider(self, world: &mut World) -> Provider {
         use Column::{
             Authenticated, AuthenticatedUnderTls, Connected, ConnectedTlsRequired,
-            ConnectedUnderTls, Greeted, GreetedTlsOffered, GreetedTlsRequired, GreetedUnderTls,
+            ConnectedUnderTls, Greeted, GreetedTlsOffered, GreetedUnderTls,
         };
         world.starttls = match self {
             Connected | Greeted => Starttls::No,
             GreetedTlsOffered | Authenticated => Starttls::Offered,
-            ConnectedTlsRequired | GreetedTlsRequired => Starttls::Required,
-            ConnectedUnderTls | GreetedUnderTls | AuthenticatedUnderTls => Starttls::Required,
+            _ => Starttls::Required,
         };
         let mut provider = match self {
             ConnectedUnderTls | GreetedUnderTls | AuthenticatedUnderTls => world.under_tls(),

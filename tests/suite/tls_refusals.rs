@@ -259,7 +259,7 @@ fn old_hello(version: u8, extensions: &[u8]) -> Vec<u8> {
     [vec![22, 3, 1, 0, length], message].concat()
 }
 
-/// The extension `signature_algorithms`: ecdsa_secp256r1_sha256.
+/// The extension `signature_algorithms` with `ecdsa_secp256r1_sha256`.
 const SIGNATURES: &[u8] = &[0, 13, 0, 4, 0, 2, 4, 3];
 
 /// Rules: B53

@@ -4,11 +4,12 @@ use crate::tls_world::{
     Authority, BOTH, Ends, HOST, ONLY_12, Peer, ends, params, raw_client, run, secured_client,
     secured_server, secured_server_with, self_signed, server,
 };
+use proptest::prelude::*;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 use turnabout::tls::{TlsErrorKind, Version};
-use turnabout::wire::{Wire, WireError};
+use turnabout::wire::{Relays, Wire, WireError};
 
 async fn line(wire: &mut Wire) -> String {
     let line = timeout(Duration::from_secs(20), wire.line()).await.unwrap();
@@ -300,7 +301,10 @@ fn a_command_in_the_clear_behind_starttls_is_never_read_inside_tls() {
             wire.send(b"250 ok\r\n").await,
             Err(WireError::Closed)
         ));
-        assert!(matches!(wire.release().await, Err(WireError::Closed)));
+        assert!(matches!(
+            wire.release(&Relays::default()).await,
+            Err(WireError::Closed)
+        ));
     });
 }
 
@@ -363,6 +367,52 @@ fn a_peer_that_leaves_during_the_handshake_is_told_apart() {
             "cannot begin TLS: the peer closed the connection during the handshake (try later)"
         );
     });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Records of any type, length and content where a handshake should begin, then one of a type that does not exist:
+    /// what stands behind that one is nobody's business.
+    /// Rules: C6
+    #[test]
+    fn whatever_octets_come_none_is_read_beyond_the_record_that_ends_the_handshake(
+        records in proptest::collection::vec(
+            (prop_oneof![4 => Just(22_u8), 1 => 20..25_u8, 1 => any::<u8>()],
+             prop_oneof![4 => Just(1_u8), 1 => any::<u8>()],
+             proptest::collection::vec(any::<u8>(), 0..300)),
+            1..5),
+        behind in 1..400_usize,
+    ) {
+        let mut octets = Vec::new();
+        // Where a reader may stop: behind a head, and behind a record.
+        let mut stops = Vec::new();
+        for (kind, first, body) in records.into_iter().chain([(99, 0, vec![0; 30])]) {
+            let length = u16::try_from(body.len() + 1).unwrap().to_be_bytes();
+            octets.extend([kind, 3, 1, length[0], length[1]]);
+            stops.push(octets.len());
+            octets.push(first);
+            octets.extend(body);
+            stops.push(octets.len());
+        }
+        octets.extend(vec![22; behind]);
+        run(async {
+            let mut ends = ends();
+            ends.peer.write_all(&octets).unwrap();
+            ends.peer.shutdown(std::net::Shutdown::Write).unwrap();
+            arrived(&ends, octets.len()).await;
+            let tls = shared_server();
+            let accepted = timeout(Duration::from_secs(20), ends.wire.accept_tls(tls)).await;
+            assert!(accepted.unwrap().is_err());
+            let read = octets.len() - ends.unread().len();
+            assert!(stops.contains(&read), "{read} of {octets:?}");
+        });
+    }
+}
+
+fn shared_server() -> &'static turnabout::tls::ServerTls {
+    static SERVER: std::sync::OnceLock<turnabout::tls::ServerTls> = std::sync::OnceLock::new();
+    SERVER.get_or_init(|| server(&self_signed(&params(&[HOST]))))
 }
 
 /// Rules: B72

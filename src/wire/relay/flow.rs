@@ -63,7 +63,7 @@ impl Flow {
     }
 
     /// Carries octets until one side is not ready, or to the end. `passed` is shown what was written, and says
-    /// whether the direction ends behind it.
+    /// whether the direction ends behind it; it is shown nothing when the end has come and is about to be told.
     pub(super) fn poll_carry<R, W>(
         &mut self,
         cx: &mut Context<'_>,
@@ -92,6 +92,7 @@ impl Flow {
                 continue;
             }
             if self.ended {
+                passed(&[]);
                 // Flushes as well.
                 ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(Fault::Write)?;
                 self.done = true;

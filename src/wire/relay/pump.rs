@@ -155,6 +155,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             &self.sight,
         );
         let passed = |octets: &[u8]| {
+            if octets.is_empty() {
+                sight.closing();
+                return true;
+            }
             sight.sent(octets.len());
             if offer.hear(octets) {
                 sight.offers_starttls();
@@ -164,8 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         };
         let (from, to) = (&mut self.mail_server, &mut self.peer);
         match self.outward.poll_carry(cx, from, to, passed) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(())) => self.sight.closing(),
+            Poll::Pending | Poll::Ready(Ok(())) => {}
             // It has gone and left octets of ours unread: an end like any other, all it wrote has come.
             Poll::Ready(Err(Fault::Read(_))) => {
                 self.outward.finish();
@@ -187,14 +190,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     fn move_inward(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
         let (words, over, sight) = (&mut self.words, &mut self.over, &self.sight);
         let passed = |octets: &[u8]| {
+            if octets.is_empty() {
+                sight.closing();
+                return true;
+            }
             sight.received(octets.len());
             *over |= words.of_the_peer(octets);
             *over
         };
         let (from, to) = (&mut self.peer, &mut self.mail_server);
         match self.inward.poll_carry(cx, from, to, passed) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(())) => self.sight.closing(),
+            Poll::Pending | Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(Fault::Read(error))) => return Some(error),
             // The mail server hears no more. What it wrote before is still for the peer.
             Poll::Ready(Err(Fault::Write(error))) => {

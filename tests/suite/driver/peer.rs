@@ -173,7 +173,8 @@ impl Peer {
                 Err(error) => panic!("no end: {error}, {:?}", self.buffer),
             }
         }
-        String::from_utf8(std::mem::take(&mut self.buffer)).unwrap()
+        // What comes may be the beginning of TLS.
+        String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned()
     }
 
     /// Nothing more comes.
@@ -207,14 +208,33 @@ impl Peer {
     }
 
     /// A whole AUTH exchange; the code it ends with.
-    pub fn login(&mut self, mechanism: Mechanism, (user, password): (&str, &str)) -> u16 {
+    pub fn login(&mut self, mechanism: Mechanism, who: (&str, &str)) -> u16 {
         let channel = if mechanism.is_plus() {
             Channel::Bound(self.binding())
         } else {
             Channel::Unbound
         };
+        self.login_on(&channel, mechanism, who)
+    }
+
+    /// The same, bound to what need not be this connection.
+    pub fn login_bound(
+        &mut self,
+        mechanism: Mechanism,
+        who: (&str, &str),
+        binding: ChannelBinding,
+    ) -> u16 {
+        self.login_on(&Channel::Bound(binding), mechanism, who)
+    }
+
+    fn login_on(
+        &mut self,
+        channel: &Channel,
+        mechanism: Mechanism,
+        (user, password): (&str, &str),
+    ) -> u16 {
         let secret = Secret::from(password);
-        let mut exchange = ClientExchange::start_on(&channel, mechanism, user, &secret).unwrap();
+        let mut exchange = ClientExchange::start_on(channel, mechanism, user, &secret).unwrap();
         let mut next = format!("AUTH {}", mechanism.name());
         if let Some(initial) = exchange.initial().unwrap() {
             let encoded = match initial.len() {

@@ -1,7 +1,7 @@
 //! A provider that a test plays itself, and the real `turnabout fetch` that dials it.
 
 use super::peer::Peer;
-use super::process::PATIENCE;
+use super::process::{PATIENCE, Running};
 use rustls::ServerConfig;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -141,21 +141,42 @@ impl Fetch {
         self.run_host(&address.ip().to_string(), address.port())
     }
 
+    /// Starts to fetch as alice from this address.
+    pub fn start(&self, address: SocketAddr) -> Running {
+        let arguments = self.arguments(&address.ip().to_string(), address.port());
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Running::start(&arguments)
+    }
+
     pub fn run_host(&self, host: &str, port: u16) -> Output {
-        let password = self.path("password");
-        fs::write(&password, format!("{}\n", self.password)).unwrap();
-        fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
         Command::new(env!("CARGO_BIN_EXE_turnabout"))
-            .args(&self.options)
-            .args(["fetch", "--host", host, "--port", &port.to_string()])
-            .args(["--tls", self.tls])
-            .args(["--user", "alice", "--hostname", "customer.example.org"])
-            .args(["--password-file", password.to_str().unwrap()])
-            .args(&self.more)
-            .args(&self.handoff)
+            .args(self.arguments(host, port))
             .stdin(Stdio::null())
             .output()
             .unwrap()
+    }
+
+    fn arguments(&self, host: &str, port: u16) -> Vec<String> {
+        let password = self.path("password");
+        fs::write(&password, format!("{}\n", self.password)).unwrap();
+        fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
+        let port = port.to_string();
+        let fixed = [
+            &["fetch", "--host", host, "--port", &port][..],
+            &[
+                "--tls",
+                self.tls,
+                "--user",
+                "alice",
+                "--hostname",
+                "customer.example.org",
+            ],
+            &["--password-file", password.to_str().unwrap()],
+        ];
+        let options = self.options.iter().copied();
+        let words = options.chain(fixed.into_iter().flatten().copied());
+        let own = self.more.iter().chain(&self.handoff).cloned();
+        words.map(str::to_owned).chain(own).collect()
     }
 
     /// Fetches with a configuration file.

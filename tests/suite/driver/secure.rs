@@ -28,7 +28,12 @@ impl Site {
         site
     }
 
-    pub fn spawn(mut setup: Setup) -> Site {
+    pub fn spawn(setup: Setup) -> Site {
+        Site::spawn_with(setup, |_| {})
+    }
+
+    /// The same, with its files changed before it reads them.
+    pub fn spawn_with(mut setup: Setup, change: impl FnOnce(&Path)) -> Site {
         let authority = Authority::new();
         let issued = authority.issue(&params(&[HOST, "localhost", "127.0.0.1"]));
         if setup.tls == Setup::default().tls {
@@ -39,6 +44,7 @@ impl Site {
         let serve = Serve::spawn_with(setup, |directory| {
             write_pair(directory, &issued);
             fs::write(directory.join("ca.pem"), ca).unwrap();
+            change(directory);
         });
         Site { serve, authority }
     }
@@ -49,7 +55,7 @@ impl Site {
 
     /// A client's configuration that believes this site.
     pub fn client(&self) -> ClientConfig {
-        client(&self.authority)
+        raw_client(&self.authority.der, BOTH)
     }
 
     /// Greeted in the clear, secured with STARTTLS, greeted again.
@@ -72,11 +78,6 @@ pub fn write_pair(directory: &Path, issued: &Issued) {
     fs::write(&certificate, &issued.pem).unwrap();
     fs::write(&key, &issued.key).unwrap();
     fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
-}
-
-/// A client that believes this authority.
-pub fn client(authority: &Authority) -> ClientConfig {
-    raw_client(&authority.der, BOTH)
 }
 
 /// A client that shows a certificate of its own; with TLS 1.2 or 1.3 only.
