@@ -84,12 +84,20 @@ fn fetches(client: Client, sessions: &[Session], provider_mta: Mta) {
         hosts.provider.wait_empty_queue(SOON);
         let line = closing_line(&serve, number);
         assert!(line.contains(&format!("tls=\"{tls}")), "{about}: {line}");
-        let carried = format!("carried={} ", carried(tls));
-        assert!(line.contains(&carried), "{about}: {line}");
-        // After the 221 nobody says anything more; the program sees close_notify, or says what it misses.
+        let carried = carried(tls);
+        assert!(
+            line.contains(&format!("carried={carried} ")),
+            "{about}: {line}"
+        );
+        // Behind the 221 comes close_notify and nothing else.
         assert_eq!(script.octets(), None, "{about}");
-        let end = client.end(&mut script);
-        println!("{about}: {end}\n    {line}");
+        let said = client.end(&mut script, &hosts.customer);
+        assert!(said.starts_with("exit status: 0\n"), "{about}: {said}");
+        assert!(!said.contains(client.misses_the_end()), "{about}: {said}");
+        if carried == "relay" {
+            let updated = said.matches(client.has_updated()).count();
+            assert_eq!(updated, updates.len(), "{about}: {said}");
+        }
     }
     // Exim closes its side right behind QUIT, and gnutls-cli may then go before its 221 is sent. Nor does Exim say in its
     // log where the connection leads that it was given.

@@ -4,6 +4,9 @@ use std::fs;
 
 use crate::lab::{CA, CERTIFICATE, Host, IMPLICIT_PORT, KEY, Mode, Program, Running, Script};
 
+/// Where gnutls-cli says what is not part of the conversation.
+const GNUTLS_LOG: &str = "/var/log/gnutls-cli";
+
 /// Which program is the customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
@@ -45,17 +48,32 @@ impl Client {
         self.inline(script, command);
     }
 
-    /// Ends the program; gives what it says about the end of the connection.
-    pub fn end(self, script: &mut Script) -> String {
+    /// Ends the program; gives what it has said besides the conversation.
+    pub fn end(self, script: &mut Script, customer: &Host) -> String {
         let program = script.program();
         program.close();
         let status = program.wait();
-        let text = program.complaints();
-        let last = text.lines().rev().find(|line| {
-            let line = line.to_lowercase();
-            line.contains("error") || line.contains("eof") || line.contains("errno")
-        });
-        format!("{status}, {}", last.unwrap_or("no complaint"))
+        let said = match self {
+            Self::OpenSsl => program.complaints(),
+            Self::GnuTls => customer.read(GNUTLS_LOG),
+        };
+        format!("{status}\n{said}")
+    }
+
+    /// What the program says when it has sent a KeyUpdate.
+    pub fn has_updated(self) -> &'static str {
+        match self {
+            Self::OpenSsl => "KEYUPDATE\n",
+            Self::GnuTls => "- Rekey was completed\n",
+        }
+    }
+
+    /// What it says at an end without close_notify.
+    pub fn misses_the_end(self) -> &'static str {
+        match self {
+            Self::OpenSsl => "unexpected eof",
+            Self::GnuTls => "*** Fatal error",
+        }
     }
 
     fn inline(self, script: &mut Script, command: &[u8]) {
@@ -81,8 +99,8 @@ fn s_client(customer: &Host, mode: Mode, port: &str, more: &[&str]) -> Program {
 
 fn gnutls_cli(customer: &Host, mode: Mode, port: &str, more: &[&str]) -> Program {
     let file = format!("--x509cafile={CA}");
-    let log = "--logfile=/var/log/gnutls-cli";
-    let mut arguments = vec!["--port", port, "--inline-commands", &file, log];
+    let log = format!("--logfile={GNUTLS_LOG}");
+    let mut arguments = vec!["--port", port, "--inline-commands", &file, &log];
     if mode == Mode::Starttls {
         arguments.push("--starttls-proto=smtp");
     }

@@ -24,7 +24,7 @@ fn renegotiates(provider_mta: Mta) {
         });
         received.extend(part.messages);
         let line = closing_line(&serve, number);
-        let end = Client::OpenSsl.end(&mut script);
+        let end = Client::OpenSsl.end(&mut script, &hosts.customer);
         assert!(end.contains("no renegotiation"), "{moment}: {end}");
         println!("{moment}: {end}\n    {line}");
     }
