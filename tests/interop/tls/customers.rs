@@ -6,7 +6,7 @@ use crate::lab::{CA, IMPLICIT_PORT, Mail, Mode, Mta};
 use crate::others::fetchmail;
 
 /// One session each: how it gets its TLS, what the program is told, what the log must say of it, and the moments at
-/// which it sends a KeyUpdate.
+/// which it sends a `KeyUpdate`.
 type Session = (
     Mode,
     &'static [&'static str],
@@ -110,26 +110,31 @@ fn fetches(client: Client, sessions: &[Session], provider_mta: Mta) {
     }
 }
 
+/// Rules: B50, B52, B53, B56, C7
 #[test]
 fn openssl_fetches_from_our_provider_with_postfix() {
     fetches(Client::OpenSsl, &OF_OPENSSL, Mta::Postfix);
 }
 
+/// Rules: B50, B52, B53, B56, C7
 #[test]
 fn openssl_fetches_from_our_provider_with_exim() {
     fetches(Client::OpenSsl, &OF_OPENSSL, Mta::Exim);
 }
 
+/// Rules: B50, B52, B53, B56, C7
 #[test]
 fn gnutls_fetches_from_our_provider_with_postfix() {
     fetches(Client::GnuTls, &OF_GNUTLS, Mta::Postfix);
 }
 
+/// Rules: B50, B52, B53, B56, C7
 #[test]
 fn gnutls_fetches_from_our_provider_with_exim() {
     fetches(Client::GnuTls, &OF_GNUTLS, Mta::Exim);
 }
 
+/// Rules: B52
 #[test]
 fn fetchmail_fetches_over_tls_with_openssl_as_its_plugin_and_behind_stunnel() {
     let hosts = Hosts::new(Mta::Postfix, Mta::Postfix);
@@ -160,6 +165,8 @@ fn fetchmail_fetches_over_tls_with_openssl_as_its_plugin_and_behind_stunnel() {
 }
 
 /// It comes without a certificate of its own, verifies ours, logs in and goes.
+///
+/// Rules: B36, B50
 #[test]
 fn swaks_logs_in_over_starttls() {
     let hosts = Hosts::new(Mta::Postfix, Mta::Nothing);

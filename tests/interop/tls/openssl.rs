@@ -30,7 +30,7 @@ impl Client {
         script
     }
 
-    /// Has the program send a KeyUpdate. Both take it for a command only if it stands alone in what they read at once.
+    /// Has the program send a `KeyUpdate`. Both take it for a command only if it stands alone in what they read at once.
     pub fn update_keys(self, script: &mut Script) {
         let command: &[u8] = match self {
             Self::OpenSsl => b"K\n",
@@ -60,7 +60,7 @@ impl Client {
         format!("{status}\n{said}")
     }
 
-    /// What the program says when it has sent a KeyUpdate.
+    /// What the program says when it has sent a `KeyUpdate`.
     pub fn has_updated(self) -> &'static str {
         match self {
             Self::OpenSsl => "KEYUPDATE\n",
@@ -110,7 +110,7 @@ fn gnutls_cli(customer: &Host, mode: Mode, port: &str, more: &[&str]) -> Program
 }
 
 /// `openssl s_server` as a provider with TLS from the first octet on. It is not quiet, because only then it knows the
-/// command K for a KeyUpdate; so a line that begins with Q or R must not stand first in what is sent at once.
+/// command K for a `KeyUpdate`; so a line that begins with Q or R must not stand first in what is sent at once.
 pub fn s_server(provider: &Host, more: &[&str]) -> Script {
     let accept = IMPLICIT_PORT.to_string();
     let mut arguments = vec!["s_server", "-accept", &accept, "-naccept", "1"];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::openssl::Client;
-use super::{Hosts, SOON, closing_line, three_messages};
+use super::{Hosts, closing_line, three_messages};
 use crate::lab::{Mail, Mode, Mta};
 
 /// TLS 1.2 knows renegotiation, and it has been the way into other people's sessions: it is never granted. OpenSSL goes
@@ -44,11 +44,13 @@ fn renegotiates(provider_mta: Mta) {
     Mail::assert_delivered(&sent, &received);
 }
 
+/// Rules: R29, C7
 #[test]
 fn a_customer_that_renegotiates_loses_no_mail_of_postfix() {
     renegotiates(Mta::Postfix);
 }
 
+/// Rules: R29, C7
 #[test]
 fn a_customer_that_renegotiates_loses_no_mail_of_exim() {
     renegotiates(Mta::Exim);
