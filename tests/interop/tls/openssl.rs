@@ -68,7 +68,7 @@ impl Client {
         }
     }
 
-    /// What it says at an end without close_notify.
+    /// What it says at an end without `close_notify`.
     pub fn misses_the_end(self) -> &'static str {
         match self {
             Self::OpenSsl => "unexpected eof",
