@@ -12,7 +12,7 @@ use crate::odmr::Turned;
 use crate::odmr::greeting::{Greeting, GreetingStep};
 use crate::report::{self, safe};
 use crate::smtp::{Offer, Reply, ReplyReader};
-use crate::wire::Wire;
+use crate::wire::{Carriage, Wire};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -59,6 +59,11 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
         Err(error) => return format!("{error}, the mail stays queued"),
     };
     part.closing.carried(released.carriage().name());
+    // What the mail server holds itself needs us no longer.
+    let shutdown = match released.carriage() {
+        Carriage::Relay(_) => part.state.giving_up.clone(),
+        Carriage::Plain | Carriage::Kernel => part.state.stopping.clone(),
+    };
     let reversed = Reversed {
         released,
         customer,
@@ -67,7 +72,7 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
         next_hops,
         session,
     };
-    let ended = ready.run(reversed, part.state.stopping.clone()).await;
+    let ended = ready.run(reversed, shutdown).await;
     drop(reserved);
     if ended.control_record {
         remember(&part);
