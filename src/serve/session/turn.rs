@@ -87,6 +87,7 @@ impl Session<'_> {
             let end = format!("turned without a hand-off, {STAYS}");
             return (self.closing, Outcome::Over(end));
         };
+        let mut carried = self.way.name();
         let (mut wire, why) = match self.way {
             Way::Plain => (self.wire, None),
             Way::Relay(why) => (self.wire, Some(why.to_owned())),
@@ -97,7 +98,10 @@ impl Session<'_> {
                     let relay = self.files.serve.handoff_tls != HandoffTls::Kernel
                         && self.state.handoff.takes_relay();
                     match failed.wire {
-                        Some(wire) if relay => (wire, Some(why)),
+                        Some(wire) if relay => {
+                            carried = "relay";
+                            (wire, Some(why))
+                        }
                         wire => {
                             tracing::error!(session = self.closing.id(), "no turn: {why}");
                             self.closing.carried("nobody");
@@ -115,7 +119,7 @@ impl Session<'_> {
                 tracing::info!(
                     session = self.closing.id(), user = %safe(proof.user()),
                     domains = %proof.domains().map_or_else(String::new, ToString::to_string),
-                    carried = self.way.name(), why, "turned"
+                    carried, why, "turned"
                 );
                 return (self.closing, Outcome::Turned(Box::new((wire, turn, proof))));
             }
