@@ -42,6 +42,9 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
     let (customer, offer) = match first_words(&part, &mut wire).await {
         Ok(heard) => heard,
         Err(end) => {
+            if wire.control_record() {
+                remember(&part);
+            }
             wire.close().await;
             return format!("{end}, the mail stays queued");
         }
@@ -70,13 +73,18 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
     let ended = ready.run(reversed, part.state.stopping.clone()).await;
     drop(reserved);
     if ended.control_record {
-        part.state.relay_only(part.proof.user());
-        tracing::warn!(
-            session = part.closing.id(), user = %safe(part.proof.user()),
-            "the customer's TLS sent a record that no mail server can read: its next sessions go through the relay"
-        );
+        remember(&part);
     }
     ended.how
+}
+
+/// The kernel's TLS met a record that only this program could have answered: so it is not asked again.
+fn remember(part: &Part<'_>) {
+    part.state.relay_only(part.proof.user());
+    tracing::warn!(
+        session = part.closing.id(), user = %safe(part.proof.user()),
+        "the customer's TLS sent a record that no mail server can read: its next sessions go through the relay"
+    );
 }
 
 /// Hears 220, says EHLO, reads the offer; or ends the session and says how.

@@ -8,11 +8,11 @@ use super::kernel_tls::{self, KernelTls};
 use super::record::RecordIo;
 use super::relay::Relays;
 use super::stream::Stream;
-use super::{Carriage, Released, TcpInfo, Wire, WireError};
+use super::{Carriage, Released, TcpInfo, Wire, WireError, released};
 use crate::tls::{HandoffTls, Version};
 use rustls::{ExtractedSecrets, ProtocolVersion};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -144,6 +144,13 @@ impl Wire {
         kernel_tls::install(&stream, version, &secrets).map_err(|error| lost(error.into()))?;
         self.stream = Stream::Kernel(stream);
         Ok(self)
+    }
+
+    /// The kernel does the TLS, and at the head of what it holds is a record that only TLS itself understands:
+    /// reading ends there.
+    #[must_use]
+    pub fn control_record(&self) -> bool {
+        matches!(&self.stream, Stream::Kernel(stream) if released::control_record(stream.as_fd()))
     }
 
     /// Lets go of the connection, ready for a mail server: a blocking descriptor, nothing taken from it. Under TLS of
