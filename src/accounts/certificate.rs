@@ -78,16 +78,6 @@ impl Accounts {
             .any(|account| !account.certificates.is_empty())
     }
 
-    /// Whether this certificate stands for any account. To others EXTERNAL is not offered: a client that has a
-    /// password as well is not to fail over a certificate that means nothing here.
-    #[must_use]
-    pub fn knows(&self, shown: &PeerCertificate) -> bool {
-        let stands = |named: &Named| matches!(named.says(shown), Says::This);
-        self.accounts
-            .iter()
-            .any(|account| account.certificates.iter().any(stands))
-    }
-
     /// For a service without an authority (`client_ca`) that vouches for names: no account relies on one.
     ///
     /// # Errors

@@ -63,15 +63,12 @@ impl Files {
     }
 
     /// What to offer inside TLS. SCRAM stands for its -PLUS form as well (rule B71); EXTERNAL is for those who have
-    /// shown a certificate that stands for an account (rule B75).
+    /// shown a certificate (rule B75).
     pub(super) fn offered_in_tls(&self, facts: &Facts) -> Vec<Mechanism> {
         let possible = self.accounts.mechanisms_possible();
-        let known = facts
-            .peer
-            .as_ref()
-            .is_some_and(|shown| self.accounts.knows(shown));
-        let can =
-            |one: &Mechanism| possible.contains(one) && (*one != Mechanism::External || known);
+        let can = |one: &Mechanism| {
+            possible.contains(one) && (*one != Mechanism::External || facts.peer.is_some())
+        };
         let mut offered: Vec<Mechanism> = self
             .serve
             .mechanisms_in_tls()
