@@ -88,7 +88,7 @@ fn a_reload_that_fails_is_not_followed_by_news_of_a_renewal() {
     site.serve.write_config(|setup| {
         setup
             .keys
-            .push_str("\nclient_ca = \"/nonexistent/ca.pem\"\n")
+            .push_str("\nclient_ca = \"/nonexistent/ca.pem\"\n");
     });
     site.serve.process.signal(Signal::SIGHUP);
     let line = site.serve.process.logged("cannot reload");
