@@ -1,5 +1,6 @@
 //! The accounts file: opened only when nobody else can read it, read strictly.
 
+use super::certificate::Named;
 use super::{AccountsError, Credential};
 use crate::config::suggest::suggest;
 use crate::sasl::prepare;
@@ -24,7 +25,9 @@ const LARGEST: u64 = 32 << 20;
 pub(super) struct Entry {
     pub(super) at: usize,
     pub(super) user: String,
-    pub(super) credential: Credential,
+    pub(super) credential: Option<Credential>,
+    /// With their offsets; not empty where there is no credential.
+    pub(super) certificates: Vec<(usize, Named)>,
     pub(super) domains: DomainList,
     pub(super) next_hop: NextHop,
     /// Next hops of single domains; each domain is one of `domains`.
@@ -102,9 +105,10 @@ pub(crate) fn read(path: &Path, shown: &Path) -> Result<Zeroizing<String>, Accou
     Ok(text)
 }
 
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 7] = [
     "user",
     "credential",
+    "certificates",
     "domains",
     "next_hop",
     "next_hops",
@@ -144,14 +148,21 @@ fn entry(source: Source<'_>, at: usize, table: &DeTable<'_>) -> Result<Entry, Ac
     let user = text(source, needed(source, at, table, "user")?)?;
     let user = prepare("user name", user.1)
         .map_err(|error| source.error(user.0, error.to_string(), "write 1 to 255 octets"))?;
-    let credential = text(source, needed(source, at, table, "credential")?)?;
-    let credential = Credential::parse(credential.1).map_err(|error| {
-        source.error(
-            credential.0,
-            error.to_string(),
-            "make it with: turnabout passwd",
+    let certificates = table.get("certificates").map_or(Ok(Vec::new()), |value| {
+        placed_list(
+            source,
+            value,
+            "sha256: and 64 hexadecimal digits, or dns: and a name",
         )
     })?;
+    let credential = match table.get("credential") {
+        Some(value) => Some(credential(source, value)?),
+        None if certificates.is_empty() => {
+            let advice = "make it with: turnabout passwd; or name the customer's certificates";
+            return Err(source.error(at, "this account has no credential", advice));
+        }
+        None => None,
+    };
     let names = needed(source, at, table, "domains")?;
     let domains = parsed_list(source, names, "a domain like example.org")?;
     let domains = DomainList::try_new(domains).ok_or_else(|| {
@@ -187,11 +198,18 @@ fn entry(source: Source<'_>, at: usize, table: &DeTable<'_>) -> Result<Entry, Ac
         at,
         user: user.expose().to_owned(),
         credential,
+        certificates,
         domains,
         next_hop,
         next_hops,
         sources,
     })
+}
+
+fn credential(source: Source<'_>, value: &Value<'_>) -> Result<Credential, AccountsError> {
+    let (at, text) = text(source, value)?;
+    Credential::parse(text)
+        .map_err(|error| source.error(at, error.to_string(), "make it with: turnabout passwd"))
 }
 
 type Value<'i> = Spanned<DeValue<'i>>;
@@ -221,7 +239,7 @@ fn needed<'t, 'i>(
     key: &str,
 ) -> Result<&'t Value<'i>, AccountsError> {
     table.get(key).ok_or_else(|| {
-        let advice = "every account has user, credential, domains and next_hop";
+        let advice = "every account has user, domains and next_hop";
         source.error(at, format!("this account has no {key}"), advice)
     })
 }
@@ -262,6 +280,16 @@ fn parsed_list<T: FromStr<Err: Display>>(
     value: &Value<'_>,
     example: &str,
 ) -> Result<Vec<T>, AccountsError> {
+    let list = placed_list(source, value, example)?;
+    Ok(list.into_iter().map(|(_, item)| item).collect())
+}
+
+/// A list, each item with its offset.
+fn placed_list<T: FromStr<Err: Display>>(
+    source: Source<'_>,
+    value: &Value<'_>,
+    example: &str,
+) -> Result<Vec<(usize, T)>, AccountsError> {
     let list = value.get_ref().as_array().ok_or_else(|| {
         let cause = format!("{} where a list belongs", noun(value));
         source.error(
@@ -271,6 +299,6 @@ fn parsed_list<T: FromStr<Err: Display>>(
         )
     })?;
     list.iter()
-        .map(|value| parsed(source, value, example))
+        .map(|value| Ok((value.span().start, parsed(source, value, example)?)))
         .collect()
 }

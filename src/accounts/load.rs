@@ -1,5 +1,6 @@
 //! From the entries of the file to accounts: nothing twice, because a connection must carry one customer's mail.
 
+use super::certificate::Named;
 use super::file::{self, Entry, Source};
 use super::scram::Shape;
 use super::{Account, Accounts, AccountsError, StandInKey};
@@ -14,19 +15,22 @@ pub(super) fn load(source: Source<'_>, key: &StandInKey) -> Result<Accounts, Acc
         by_user: HashMap::new(),
         by_domain: HashMap::new(),
         by_next_hop: HashMap::new(),
+        by_certificate: HashMap::new(),
     };
     let mut accounts: Vec<Account> = Vec::new();
     let mut models = BTreeMap::new();
     for (index, entry) in file::entries(source)?.into_iter().enumerate() {
         loading.check(&entry)?;
-        models.entry(entry.credential.scheme()).or_insert(index);
+        if let Some(credential) = &entry.credential {
+            models.entry(credential.scheme()).or_insert(index);
+        }
         loading.by_user.insert(entry.user.clone(), index);
         accounts.push(entry.into());
     }
     let shapes = [ScramHash::Sha1, ScramHash::Sha256].map(|hash| {
         let stored = accounts
             .iter()
-            .filter_map(|account| account.credential.scram(hash));
+            .filter_map(|account| account.credential.as_ref()?.scram(hash));
         Shape::most_used(&stored.collect::<Vec<_>>())
     });
     Ok(Accounts {
@@ -43,6 +47,7 @@ struct Loading<'t> {
     by_user: HashMap<String, usize>,
     by_domain: HashMap<Domain, String>,
     by_next_hop: HashMap<NextHop, (String, NextHop)>,
+    by_certificate: HashMap<Named, String>,
 }
 
 impl Loading<'_> {
@@ -56,6 +61,14 @@ impl Loading<'_> {
             if let Some(other) = self.by_domain.insert(domain.clone(), user.clone()) {
                 let cause = format!("{domain} belongs to {other:?} already");
                 return error(cause, "a domain belongs to one account: remove it from one");
+            }
+        }
+        for (at, named) in &entry.certificates {
+            let other = self.by_certificate.insert(named.clone(), user.clone());
+            if let Some(other) = other.filter(|other| other != user) {
+                let cause = format!("the certificate {named} belongs to {other:?} already");
+                let advice = "a certificate belongs to one account: remove it from one";
+                return Err(self.source.error(*at, cause, advice));
             }
         }
         let here = std::iter::once((entry.at, &entry.next_hop));
@@ -91,6 +104,11 @@ impl From<Entry> for Account {
         Self {
             user: entry.user,
             credential: entry.credential,
+            certificates: entry
+                .certificates
+                .into_iter()
+                .map(|(_, named)| named)
+                .collect(),
             domains: entry.domains,
             next_hop: entry.next_hop,
             next_hops: entry

@@ -4,6 +4,7 @@
 //! for the processor (call it where that may take its time), and takes as much of it for a user that does not
 //! exist as for one that does.
 
+mod certificate;
 mod credential;
 mod crypt;
 mod error;
@@ -23,11 +24,12 @@ pub use scram::Visitor;
 pub use stand_in::StandInKey;
 pub use verify::{Judgement, Outcome, Reason};
 
-use crate::sasl::Mechanism;
 use crate::sasl::scram::ScramStored;
+use crate::sasl::{Mechanism, Secret};
 use crate::smtp::network::Network;
 use crate::smtp::next_hop::NextHop;
 use crate::smtp::{Domain, DomainList};
+use certificate::Named;
 use scram::Shape;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -48,7 +50,9 @@ pub struct Accounts {
 #[derive(Debug)]
 struct Account {
     user: String,
-    credential: Credential,
+    /// None: the user logs in by certificate only.
+    credential: Option<Credential>,
+    certificates: Vec<Named>,
     domains: DomainList,
     next_hop: NextHop,
     next_hops: BTreeMap<Domain, NextHop>,
@@ -57,12 +61,20 @@ struct Account {
     derived: [OnceLock<ScramStored>; 2],
 }
 
-/// Two next hops that differ in their port only.
+/// Why accounts that are in order by themselves do not go with the rest of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "cannot use the next hops {0} and {1}: Exim knows a next hop by its address alone, and would send the mail of both on one connection (give each its own address)"
-)]
-pub struct SharedAddress(NextHop, NextHop);
+pub enum Misfit {
+    /// Two next hops that differ in their port only.
+    #[error(
+        "cannot use the next hops {0} and {1}: Exim knows a next hop by its address alone, and would send the mail of both on one connection (give each its own address)"
+    )]
+    SharedAddress(NextHop, NextHop),
+    /// A user's certificate is named by a name for which nobody vouches.
+    #[error(
+        "cannot know {0:?} by the dns: name of a certificate: there is no authority that vouches for it (set client_ca in [serve], or name the certificate by its sha256:)"
+    )]
+    NoAuthority(String),
+}
 
 /// Why granted domains cannot be delivered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -126,16 +138,19 @@ impl Accounts {
     }
 
     /// The mechanisms that at least one account can use, strongest first: others need not be offered
-    /// (conflict X5).
+    /// (conflict X5). Whether this connection can use EXTERNAL and the -PLUS forms is for its TLS to say.
     #[must_use]
     pub fn mechanisms_possible(&self) -> Vec<Mechanism> {
         Mechanism::ALL
             .into_iter()
-            .filter(|mechanism| self.models.keys().any(|scheme| scheme.serves(*mechanism)))
+            .filter(|mechanism| match mechanism {
+                Mechanism::External => self.uses_certificates(),
+                other => self.models.keys().any(|scheme| scheme.serves(*other)),
+            })
             .collect()
     }
 
-    /// What a user may fetch, once SCRAM has proved who it is (rule R23: by login and nothing else).
+    /// What a user may fetch, once SCRAM or a certificate has proved who it is (rule R23: by login and nothing else).
     ///
     /// # Errors
     /// [`Reason::UnknownUser`] after a reload, [`Reason::ForeignSource`] for a login from elsewhere.
@@ -183,13 +198,13 @@ impl Accounts {
     ///
     /// # Errors
     /// The first two that do.
-    pub fn differ_in_address(&self) -> Result<(), SharedAddress> {
+    pub fn differ_in_address(&self) -> Result<(), Misfit> {
         let mut seen: HashMap<IpAddr, &NextHop> = HashMap::new();
         for account in &self.accounts {
             for next_hop in std::iter::once(&account.next_hop).chain(account.next_hops.values()) {
                 let other = seen.insert(next_hop.ip(), next_hop);
                 if let Some(other) = other.filter(|other| *other != next_hop) {
-                    return Err(SharedAddress(other.clone(), next_hop.clone()));
+                    return Err(Misfit::SharedAddress(other.clone(), next_hop.clone()));
                 }
             }
         }
@@ -206,6 +221,11 @@ impl Accounts {
 impl Account {
     fn permits(&self, peer: IpAddr) -> bool {
         self.sources.is_empty() || self.sources.iter().any(|network| network.contains(peer))
+    }
+
+    /// The password itself, where it is stored.
+    fn password(&self) -> Option<&Secret> {
+        self.credential.as_ref().and_then(Credential::password)
     }
 
     fn next_hop_of(&self, domain: &Domain) -> &NextHop {

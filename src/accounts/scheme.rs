@@ -56,10 +56,15 @@ impl Scheme {
     #[must_use]
     pub const fn serves(self, mechanism: Mechanism) -> bool {
         match mechanism {
+            Mechanism::External => false,
             Mechanism::Plain | Mechanism::Login => true,
             Mechanism::CramMd5 => matches!(self, Self::Plain),
-            Mechanism::ScramSha256 => matches!(self, Self::Plain | Self::ScramSha256),
-            Mechanism::ScramSha1 => matches!(self, Self::Plain | Self::ScramSha1),
+            Mechanism::ScramSha256Plus | Mechanism::ScramSha256 => {
+                matches!(self, Self::Plain | Self::ScramSha256)
+            }
+            Mechanism::ScramSha1Plus | Mechanism::ScramSha1 => {
+                matches!(self, Self::Plain | Self::ScramSha1)
+            }
         }
     }
 }

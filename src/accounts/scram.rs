@@ -101,7 +101,10 @@ impl Accounts {
         let account = self.account(user);
         self.derive_one(account, hash);
         let stored = account.and_then(|account| {
-            let own = account.credential.scram(hash);
+            let own = account
+                .credential
+                .as_ref()
+                .and_then(|stored| stored.scram(hash));
             own.or_else(|| account.derived.get(slot(hash))?.get())
         });
         let shape = self.shape(hash);
@@ -136,16 +139,14 @@ impl Accounts {
                 .derived
                 .get(slot(hash))
                 .is_none_or(|keys| keys.get().is_some());
-            account.credential.password().is_some() && !made
+            account.password().is_some() && !made
         };
         let next = || self.accounts.iter().find(lacks);
         let Some(account) = wanted.filter(lacks).or_else(next) else {
             return;
         };
-        let (Some(password), Some(keys)) = (
-            account.credential.password(),
-            account.derived.get(slot(hash)),
-        ) else {
+        let (Some(password), Some(keys)) = (account.password(), account.derived.get(slot(hash)))
+        else {
             return;
         };
         let shape = self.shape(hash);

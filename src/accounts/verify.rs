@@ -39,13 +39,25 @@ pub enum Reason {
     /// The password is another.
     #[error("wrong password")]
     WrongPassword,
-    /// What is stored for the account cannot serve the mechanism: CRAM-MD5 needs `{PLAIN}`.
+    /// What is stored for the account cannot serve the mechanism: CRAM-MD5 needs `{PLAIN}`, and an account may have
+    /// certificates only.
     #[error("the stored credential does not serve this mechanism")]
     NotForThisMechanism,
     /// The account is limited to other networks.
     #[error("the address is not one of the account's sources")]
     ForeignSource,
-    /// PLAIN named another identity to act for (rule B65).
+    /// No account names the certificate that was shown.
+    #[error("no account has this certificate")]
+    UnknownCertificate,
+    /// An account names the certificate by a `dns:` name, which no authority vouches for.
+    #[error(
+        "the certificate has the name of an account, but does not lead to client_ca or is not valid today"
+    )]
+    UntrustedCertificate,
+    /// The certificate is that of several accounts, and the client did not say which it wants.
+    #[error("several accounts have this certificate, and the client asked for none of them")]
+    SeveralAccounts,
+    /// PLAIN or EXTERNAL named another identity to act for (rules B65, B75).
     #[error("asked to act for another user")]
     OtherIdentity,
 }
@@ -75,6 +87,13 @@ impl Accounts {
                 });
                 (authcid, right, checks)
             }
+            // No password shows what a certificate has shown.
+            Evidence::External { .. } => {
+                return Judgement {
+                    outcome: Outcome::Rejected(Reason::NotForThisMechanism),
+                    checks: 0,
+                };
+            }
             Evidence::CramMd5 {
                 user,
                 challenge,
@@ -100,11 +119,16 @@ impl Accounts {
         account: Option<&Account>,
         password: &Secret,
     ) -> (Result<(), Reason>, usize) {
-        let mut right = Err(account.map_or(Reason::UnknownUser, |_| Reason::WrongPassword));
-        let own = account.map(|account| &account.credential);
+        let own = account.and_then(|account| account.credential.as_ref());
+        let mut right = Err(match (account, own) {
+            (None, _) => Reason::UnknownUser,
+            (Some(_), None) => Reason::NotForThisMechanism,
+            (Some(_), Some(_)) => Reason::WrongPassword,
+        });
         for (scheme, model) in &self.models {
             let mine = own.filter(|credential| credential.scheme() == *scheme);
-            let model = self.accounts.get(*model).map(|account| &account.credential);
+            let model = self.accounts.get(*model);
+            let model = model.and_then(|account| account.credential.as_ref());
             let matches = mine
                 .or(model)
                 .is_some_and(|credential: &Credential| credential.matches(password));
@@ -121,7 +145,7 @@ fn check_cram_md5(
     challenge: &[u8],
     digest_hex: &str,
 ) -> Result<(), Reason> {
-    let stored = account.and_then(|account| account.credential.password());
+    let stored = account.and_then(Account::password);
     let nobody = Secret::from("the digest of this is computed for nobody");
     let matches = cram_md5::matches(stored.unwrap_or(&nobody), challenge, digest_hex);
     match (account, stored) {

@@ -14,11 +14,11 @@ use crate::fetch::{self, End};
 )]
 pub(super) struct Args {
     /// Providers of the configuration file to fetch from.
-    #[arg(value_name = "NAME", conflicts_with_all = ["all", "host"], required_unless_present_any = ["all", "host"])]
+    #[arg(value_name = "NAME", conflicts_with_all = ["all", "options"], required_unless_present_any = ["all", "host"])]
     names: Vec<String>,
 
     /// Fetch from every provider of the configuration file.
-    #[arg(long, conflicts_with = "host")]
+    #[arg(long, conflicts_with = "options")]
     all: bool,
 
     /// Report the end of each fetch as one JSON object on standard output.
@@ -32,21 +32,51 @@ pub(super) struct Args {
 /// One provider without a configuration file.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Without a configuration file")]
+#[group(id = "options")]
 struct Options {
     /// The provider's name or address.
-    #[arg(long, requires_all = ["user", "password_file"])]
+    #[arg(long, requires = "user")]
     host: Option<String>,
 
     /// The provider's port [default: 366].
     #[arg(long, requires = "host")]
     port: Option<u16>,
 
+    /// How the connection is protected: starttls, implicit or none [default: starttls].
+    #[arg(long, value_name = "KIND", requires = "host")]
+    tls: Option<String>,
+
+    /// Authorities to trust in place of the system's.
+    #[arg(long, value_name = "FILE", requires = "host")]
+    ca_file: Option<String>,
+
+    /// The provider's certificate: sha256: and its digest; several separated by commas.
+    #[arg(long, value_name = "SHA256", value_delimiter = ',', requires = "host")]
+    fingerprint: Vec<String>,
+
+    /// The customer's own certificate.
+    #[arg(long, value_name = "FILE", requires = "host")]
+    certificate: Option<String>,
+
+    /// The private key of the customer's own certificate.
+    #[arg(long, value_name = "FILE", requires = "host")]
+    key: Option<String>,
+
+    /// Who encrypts after the turn: auto, kernel or relay [default: auto].
+    #[arg(long, value_name = "WHO", requires = "host")]
+    handoff_tls: Option<String>,
+
     /// The user name to authenticate with.
     #[arg(long, requires = "host")]
     user: Option<String>,
 
     /// A file whose first line is the password, or - for standard input.
-    #[arg(long, value_name = "FILE", requires = "host")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "host",
+        required_unless_present_any = ["names", "all", "certificate"]
+    )]
     password_file: Option<String>,
 
     /// Domains to ask for, separated by commas [default: all the provider has for this user].
@@ -57,7 +87,7 @@ struct Options {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "host")]
     mechanisms: Vec<String>,
 
-    /// Use PLAIN or LOGIN if nothing better is offered, although anybody on the way can read the password.
+    /// With --tls none: use PLAIN or LOGIN if nothing better is offered, although anybody on the way can read the password.
     #[arg(long, requires = "host")]
     plaintext_without_tls: bool,
 
@@ -72,6 +102,10 @@ struct Options {
     /// With exec: the user to run the command as.
     #[arg(long, value_name = "USER", requires = "host")]
     command_user: Option<String>,
+
+    /// With exec and the relay: how the command learns the provider's address, exim or environment.
+    #[arg(long, value_name = "KIND", requires = "host")]
+    command_peer: Option<String>,
 
     /// The name to say EHLO with [default: this machine's, or its address].
     #[arg(long, value_name = "NAME", requires = "host")]
@@ -110,6 +144,12 @@ impl Options {
         ProviderOptions {
             host: self.host,
             port: self.port,
+            tls: self.tls,
+            ca_file: self.ca_file,
+            fingerprint: self.fingerprint,
+            certificate: self.certificate,
+            key: self.key,
+            handoff_tls: self.handoff_tls,
             user: self.user,
             password_file: self.password_file,
             domains: self.domains,
@@ -119,6 +159,7 @@ impl Options {
             socket: self.socket,
             command: self.command,
             command_user: self.command_user,
+            command_peer: self.command_peer,
             hostname: self.hostname,
         }
         .provider()

@@ -3,6 +3,7 @@
 mod exit;
 mod fetch;
 pub mod passwd;
+mod read_keys;
 mod serve;
 
 use std::ffi::OsString;
@@ -52,6 +53,9 @@ enum Command {
     Fetch(Box<fetch::Args>),
     /// Make, change or remove an account of the provider.
     Passwd(passwd::Args),
+    /// Read certificates and keys as root for `serve`, which starts this itself.
+    #[command(hide = true)]
+    ReadKeys(read_keys::Args),
 }
 
 /// Runs a command line, program name first; everything the program does begins here.
@@ -75,6 +79,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(arguments) => arguments.run(&cli.config),
         Command::Fetch(arguments) => arguments.run(&cli.config),
         Command::Passwd(arguments) => passwd(&arguments, &cli.config),
+        Command::ReadKeys(arguments) => arguments.run(),
     }
     .into()
 }

@@ -10,7 +10,7 @@ use crate::serve::{self, ServeError};
 /// The arguments of `turnabout serve`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Check the configuration and the accounts file, and do nothing else.
+    /// Check the configuration, the accounts file and the certificates, and do nothing else.
     #[arg(long)]
     check: bool,
 }
@@ -41,12 +41,16 @@ fn settings(path: &Path) -> Result<Serve, ConfigError> {
     config::load(path)?.service(path)
 }
 
-/// Says whether the accounts can be read as well.
+/// Says whether accounts and certificates can be read as well.
 fn check(path: &Path, settings: &Serve) -> Exit {
     // Only logins need a secret key here.
     let accounts = Accounts::load(&settings.accounts, &StandInKey::new([0; 32]))
         .map_err(ServeError::from)
-        .and_then(|accounts| Ok(serve::fits(settings, &accounts).map(|()| accounts)?));
+        .and_then(|accounts| Ok(serve::fits(settings, &accounts).map(|()| accounts)?))
+        .and_then(|accounts| {
+            serve::check_certificates(settings, &accounts)?;
+            Ok(accounts)
+        });
     match accounts {
         Ok(accounts) => {
             tracing::info!(
@@ -66,7 +70,10 @@ fn exit(error: &ServeError) -> Exit {
     match error {
         ServeError::Listen(_) => Exit::Unavailable,
         ServeError::Privileges(_) => Exit::Refused,
-        ServeError::Accounts(_) | ServeError::NextHops(_) | ServeError::Handoff(_) => Exit::Config,
+        ServeError::Accounts(_)
+        | ServeError::Misfit(_)
+        | ServeError::Certificates(_)
+        | ServeError::Handoff(_) => Exit::Config,
         ServeError::Start(_) => Exit::Internal,
     }
 }

@@ -149,6 +149,28 @@ keys! {
         "Addresses and ports to listen on. An IPv6 address accepts IPv6 only, so that both families are \
         listed here and nothing depends on the system. ODMR has port 366 (RFC 2645 section 4); port 0 \
         takes any free port and logs it."
+    SERVE_LISTEN_TLS = Serve."listen_tls" List Value("[]");
+        "Addresses and ports where TLS begins with the first octet (implicit TLS, RFC 8314 section 3). No port is \
+        registered for it: agree on one with the customers. With one address here, listen may be empty."
+    SERVE_TLS = Serve."tls" Text Value(r#""required""#);
+        "TLS on the addresses of listen, begun with STARTTLS. \"required\": nothing but that is taken before it. \
+        \"offered\": a customer may do without, and PLAIN and LOGIN are then not offered to it. \"none\": no STARTTLS, \
+        for lines that are protected otherwise, such as a tunnel."
+    SERVE_CERTIFICATE = Serve."certificate" List Unset("must be given, unless no address has TLS");
+        "Files in PEM, each with a certificate and behind it those that lead to its authority, as Let's Encrypt's \
+        fullchain.pem. Several names: the customer is shown the first that is valid for the name it asks for, \
+        otherwise the first of all. The files are read again on SIGHUP and when they change."
+    SERVE_KEY = Serve."key" List Unset("must be given, unless no address has TLS");
+        "Files in PEM with the private keys, in the order of certificate. They are read as root where turnabout serve \
+        is started as root; one file may hold both."
+    SERVE_CLIENT_CA = Serve."client_ca" Path Unset("a customer's certificate is known by its fingerprint only");
+        "A file in PEM with the authorities that may vouch for customers' certificates. It is needed for accounts whose \
+        certificates are named by a dns: name. For customers only, never a list of public authorities."
+    SERVE_HANDOFF_TLS = Serve."handoff_tls" Text Value(r#""auto""#);
+        "Who encrypts after the turn. \"kernel\": the mail server gets the TCP connection itself and the kernel encrypts; \
+        a session that it cannot carry is refused. \"relay\": turnabout encrypts, and the mail server \
+        gets a pipe to it. \"auto\": the kernel wherever it carries a session whole, which it does not for Exim on \
+        the provider's side."
     SERVE_HOSTNAME = Serve."hostname" Text Unset("the fully qualified name of this machine");
         "The name this provider greets with and says EHLO with. It must be fully qualified. Without this key the \
         machine's own name is taken, with the domain that /etc/hosts gives it; no name server is asked."
@@ -161,11 +183,13 @@ keys! {
     SERVE_USER = Serve."user" Text Unset("the mail server's own user: mail_owner of Postfix, the Exim user");
         "The user to become once the ports are open. The mail server's own user is right, since the hand-off \
         needs its sockets; root is refused."
-    SERVE_MECHANISMS = Serve."mechanisms" List Value(r#"["SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5"]"#);
-        "SASL mechanisms to offer, of SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN and LOGIN. A mechanism works \
-        only for accounts whose stored credential suits it: CRAM-MD5 needs {PLAIN}."
+    SERVE_MECHANISMS = Serve."mechanisms" List Value(r#"["EXTERNAL", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN"]"#);
+        "SASL mechanisms to offer, of EXTERNAL, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN and LOGIN. A mechanism works \
+        only for accounts whose stored credential suits it: CRAM-MD5 needs {PLAIN}, EXTERNAL needs certificates. Each \
+        SCRAM stands for its -PLUS form as well, which is bound to the TLS connection (TLS 1.3 only). EXTERNAL, PLAIN and LOGIN are offered \
+        inside TLS only; see plaintext_without_tls."
     SERVE_PLAINTEXT = Serve."plaintext_without_tls" Switch Value("false");
-        "Offer PLAIN and LOGIN, where mechanisms lists them, although anybody on the way can read the \
+        "Offer PLAIN and LOGIN, where mechanisms lists them, outside TLS too, although anybody on the way can read the \
         password. Meant for connections that are protected otherwise, such as a tunnel."
     SERVE_SOURCES = Serve."sources" List Value("[]");
         "Networks that may connect at all, such as \"192.0.2.0/24\" or \"2001:db8::/32\"; the empty list means \
@@ -184,6 +208,8 @@ keys! {
     LIMIT_LOGIN = Limits."login_time" Duration Value(r#""5m""#);
         "The whole time from the connection to a successful AUTH, and again from there to the turn, so that a \
         peer that sends one octet every few minutes does not stay for ever."
+    LIMIT_HANDSHAKE = Limits."handshake_time" Duration Value(r#""30s""#);
+        "How long a TLS handshake may take."
     LIMIT_GREETING = Limits."greeting_time" Duration Value(r#""5m""#);
         "How long to wait after the turn for the customer's mail server to greet with 220 and to answer EHLO \
         (RFC 5321 section 4.5.3.2.1 recommends five minutes)."
@@ -195,6 +221,13 @@ keys! {
     LIMIT_BAD = Limits."bad_commands" Number Value("10");
         "Commands on one connection that are unknown, malformed or out of place; the connection is closed with \
         421 after that many."
+
+    LIMIT_RELAY_IDLE = Limits."relay_idle_time" Duration Value(r#""20m""#);
+        "How long nothing may flow either way through the relay before the connection is given up. At least fifteen minutes: \
+        mail servers may wait ten for a reply (RFC 5321 section 4.5.3.2)."
+    LIMIT_STOP = Limits."stop_time" Duration Value(r#""5m""#);
+        "How long connections that go through the relay may go on after SIGTERM. Those that are with the mail server \
+        itself do not need turnabout any more."
 
     POSTFIX_SERVICE = Postfix."service" Text Value(r#""odmr""#);
         "The name of the delivery service for on-demand domains, the first column of its line in master.cf and the \
@@ -218,16 +251,35 @@ keys! {
 
     FETCH_HOSTNAME = Fetch."hostname" Text Unset("the fully qualified name of this machine, or its address as a literal");
         "The name to say EHLO with: a fully qualified name or an address literal such as \"[192.0.2.1]\"."
+    FETCH_STATE = Fetch."state_directory" Path Value(r#""/var/lib/turnabout""#);
+        "Where is kept what is worth to know the next time: which providers the kernel's TLS could not serve. It is made \
+        when it is needed; nothing is lost with it."
 
     HOST = Provider."host" Text Required;
         "The provider's name or address. All its addresses are tried, IPv6 and IPv4."
     PORT = Provider."port" Number Value("366");
         "The provider's port. ODMR has 366; some manuals print 386 by mistake, and some providers believed them."
+    TLS = Provider."tls" Text Value(r#""starttls""#);
+        "\"starttls\": nothing is told to a provider that does not begin TLS when asked. \"implicit\": TLS from the first \
+        octet, on a port that the provider names (set port). \"none\": no TLS, for lines that are protected \
+        otherwise, such as a tunnel."
+    CA_FILE = Provider."ca_file" Path Unset("the authorities that this machine trusts");
+        "A file in PEM with the authorities to trust for this provider in place of those of the system. For a \
+        self-signed certificate use fingerprint."
+    FINGERPRINT = Provider."fingerprint" List Unset("any certificate that is valid for host");
+        "The provider's certificate by its SHA-256, as \"sha256:...\"; more than one, while it changes. No other \
+        certificate is taken then, and this one whatever its name, its dates and its authority. A refused certificate is \
+        reported with its fingerprint, ready to paste."
+    CERTIFICATE = Provider."certificate" Path Unset("none is shown");
+        "A file in PEM with the customer's own certificate, for providers that know their customers by it (mechanism \
+        EXTERNAL). The mechanisms that need a password may be used beside it, if there is one."
+    KEY = Provider."key" Path Unset("must be given with certificate");
+        "A file in PEM with the private key of certificate; one file may hold both."
     USER = Provider."user" Text Required;
         "The user name to authenticate with. What may be fetched depends on it alone."
-    PASSWORD_FILE = Provider."password_file" Path Unset("password_command must be given");
+    PASSWORD_FILE = Provider."password_file" Path Unset("password_command or certificate must be given");
         "A file whose first line is the password. It is refused if other users can read it."
-    PASSWORD_COMMAND = Provider."password_command" List Unset("password_file must be given");
+    PASSWORD_COMMAND = Provider."password_command" List Unset("password_file or certificate must be given");
         "A program and its arguments that print the password as their first line; run without a shell, and \
         given one minute. Give either this or password_file."
     DOMAINS = Provider."domains" List Value("[]");
@@ -236,13 +288,15 @@ keys! {
         two labels; internationalised names are written in their xn-- form. More than fits in one command \
         line of 512 octets is refused."
     MECHANISMS = Provider."mechanisms" List
-        Value(r#"["SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"]"#);
+        Value(r#"["EXTERNAL", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"]"#);
         "SASL mechanisms that may be used. The strongest that the provider offers is taken; after a refusal no \
-        weaker one is tried."
+        weaker one is tried. EXTERNAL, the login by certificate, comes first and needs certificate. Each SCRAM stands \
+        for its -PLUS form as well."
     PLAINTEXT = Provider."plaintext_without_tls" Switch Value("false");
-        "Use PLAIN or LOGIN if the provider offers nothing better, although anybody on the way can read the password."
+        "With tls = \"none\": use PLAIN or LOGIN if the provider offers nothing better, although anybody on the way can \
+        read the password."
     CONNECT_TIME = Provider."connect_time" Duration Value(r#""30s""#);
-        "How long to try to connect to one address."
+        "How long to try to connect to one address, and how long a TLS handshake may take."
     COMMAND_TIME = Provider."command_time" Duration Value(r#""5m""#);
         "How long to wait for the greeting and for each reply except that to ATRN."
     ATRN_TIME = Provider."atrn_time" Duration Value(r#""10m""#);
@@ -260,4 +314,13 @@ keys! {
         a local user and would relay anything."
     COMMAND_USER = Provider."command_user" Text Unset("the user that runs turnabout");
         "With exec: the user to run the program as."
+    COMMAND_PEER = Provider."command_peer" Text Unset("told from the program's name");
+        "With exec, for the relay: how the program learns the provider's address, since it cannot ask the kernel then. \
+        \"exim\": by -oMa and -oMi behind its other arguments. \"environment\": by TCPREMOTEIP and its like (UCSPI), \
+        as qmail-smtpd and its kin read them. A program that can do neither is not started: it would take the \
+        provider for somebody on this machine."
+    HANDOFF_TLS = Provider."handoff_tls" Text Value(r#""auto""#);
+        "Who encrypts after the turn. \"kernel\": the mail server gets the TCP connection itself and the kernel encrypts; \
+        a session that it cannot carry is refused. \"relay\": turnabout encrypts, and the mail server \
+        gets a pipe to it. \"auto\": the kernel wherever it carries a session whole."
 }

@@ -5,8 +5,12 @@
 //! further checks. [`ProviderOptions`] makes the same [`Provider`] from options of the command line.
 
 mod error;
+mod handoff;
 mod hostname;
 pub mod keys;
+mod limits;
+mod login;
+mod mail_servers;
 mod options;
 mod provider;
 mod secret;
@@ -14,18 +18,24 @@ mod section;
 mod sendmail;
 mod serve;
 pub mod suggest;
+mod tls;
 mod tree;
 mod values;
 
 use std::path::Path;
 
 pub use error::ConfigError;
+pub use handoff::{CommandPeer, CustomerHandoff};
+pub use limits::Limits;
+pub use mail_servers::{EximKeys, PostfixKeys};
 pub use options::ProviderOptions;
-pub use provider::{CustomerHandoff, Provider, Timers};
+pub use provider::{Provider, Timers};
 pub use secret::SecretSource;
-pub use serve::{EximKeys, Limits, PostfixKeys, ProviderHandoff, Serve};
+pub use serve::{ProviderHandoff, Serve};
+pub use tls::{ProviderTls, ServeTls};
 
 use keys::Table;
+use provider::Common;
 use section::Section;
 use tree::{Origin, Value};
 
@@ -147,25 +157,22 @@ fn check(origin: &Origin, top: &tree::Table) -> Result<Config, ConfigError> {
         }
     }
     let fetch = Section::open(origin, Table::Fetch, "fetch", fetch.0, fetch.1)?;
-    let hostname = fetch.text(&keys::FETCH_HOSTNAME, values::ehlo_name)?;
+    let common = Common::read(&fetch)?;
     Ok(Config {
         serve,
-        providers: read_providers(origin, providers.0, hostname.as_deref())?,
+        providers: read_providers(origin, providers.0, common)?,
     })
 }
 
 fn read_providers(
     origin: &Origin,
     table: &tree::Table,
-    hostname: Option<&str>,
+    mut common: Common,
 ) -> Result<Vec<Provider>, ConfigError> {
     if table.entries.is_empty() {
         return Ok(Vec::new());
     }
-    let hostname = match hostname {
-        Some(name) => Some(name.to_owned()),
-        None => hostname::qualified().ok(),
-    };
+    common.hostname = common.hostname.or_else(|| hostname::qualified().ok());
     let mut providers = Vec::with_capacity(table.entries.len());
     for entry in &table.entries {
         let title = format!("providers.{}", entry.name);
@@ -181,7 +188,7 @@ fn read_providers(
             ConfigError::new("use", origin.place(entry.at), fault.cause, fault.advice)
         })?;
         let section = Section::open(origin, Table::Provider, title, table, entry.at)?;
-        providers.push(Provider::read(&entry.name, &section, hostname.clone())?);
+        providers.push(Provider::read(&entry.name, &section, common.clone())?);
     }
     Ok(providers)
 }

@@ -2,7 +2,7 @@
 
 use super::error::ConfigError;
 use super::keys::{self, Key, Table};
-use super::provider::Provider;
+use super::provider::{Common, Provider};
 use super::section::Section;
 use super::tree::{self, Entry, Node, Origin, Value};
 use super::values;
@@ -14,6 +14,18 @@ pub struct ProviderOptions {
     pub host: Option<String>,
     /// Key `port`.
     pub port: Option<u16>,
+    /// Key `tls`.
+    pub tls: Option<String>,
+    /// Key `ca_file`.
+    pub ca_file: Option<String>,
+    /// Key `fingerprint`.
+    pub fingerprint: Vec<String>,
+    /// Key `certificate`.
+    pub certificate: Option<String>,
+    /// Key `key`.
+    pub key: Option<String>,
+    /// Key `handoff_tls`.
+    pub handoff_tls: Option<String>,
     /// Key `user`.
     pub user: Option<String>,
     /// Key `password_file`; `-` is standard input.
@@ -32,6 +44,8 @@ pub struct ProviderOptions {
     pub command: Vec<String>,
     /// Key `command_user`.
     pub command_user: Option<String>,
+    /// Key `command_peer`.
+    pub command_peer: Option<String>,
     /// Key `hostname` of `[fetch]`.
     pub hostname: Option<String>,
 }
@@ -49,9 +63,15 @@ impl ProviderOptions {
             })?),
             None => super::hostname::qualified().ok(),
         };
+        let nothing = tree::Table::default();
+        let fetch = Section::open(&Origin::Options, Table::Fetch, "fetch", &nothing, 0)?;
+        let common = Common {
+            hostname,
+            ..Common::read(&fetch)?
+        };
         let table = self.table();
         let section = Section::open(&Origin::Options, Table::Provider, "options", &table, 0)?;
-        Provider::read(&name, &section, hostname)
+        Provider::read(&name, &section, common)
     }
 
     fn table(self) -> tree::Table {
@@ -61,12 +81,18 @@ impl ProviderOptions {
             let nodes: Vec<Node> = nodes.collect();
             (!nodes.is_empty()).then_some(Value::List(nodes))
         };
-        let pairs: [(&Key, Option<Value>); 11] = [
+        let pairs: [(&Key, Option<Value>); 18] = [
             (&keys::HOST, text(self.host)),
             (
                 &keys::PORT,
                 self.port.map(|port| Value::Number(port.into())),
             ),
+            (&keys::TLS, text(self.tls)),
+            (&keys::CA_FILE, text(self.ca_file)),
+            (&keys::FINGERPRINT, list(self.fingerprint)),
+            (&keys::CERTIFICATE, text(self.certificate)),
+            (&keys::KEY, text(self.key)),
+            (&keys::HANDOFF_TLS, text(self.handoff_tls)),
             (&keys::USER, text(self.user)),
             (&keys::PASSWORD_FILE, text(self.password_file)),
             (&keys::DOMAINS, list(self.domains)),
@@ -79,6 +105,7 @@ impl ProviderOptions {
             (&keys::SOCKET, text(self.socket)),
             (&keys::COMMAND, list(self.command)),
             (&keys::COMMAND_USER, text(self.command_user)),
+            (&keys::COMMAND_PEER, text(self.command_peer)),
         ];
         let entries = pairs
             .into_iter()

@@ -5,17 +5,31 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::ConfigError;
+use super::limits::Limits;
+use super::mail_servers::{EximKeys, PostfixKeys};
 use super::section::Section;
+use super::tls::{ServeTls, handoff_tls, pairs};
 use super::values::{self, Fault, choice, fault};
 use super::{hostname, keys};
 use crate::sasl::Mechanism;
 use crate::smtp::network::Network;
+use crate::tls::{HandoffTls, KeyPair};
 
 /// The provider's settings, checked.
 #[derive(Debug, Clone)]
 pub struct Serve {
-    /// Addresses to listen on, at least one, none twice. IPv6 sockets are to be IPv6 only.
+    /// Addresses to listen on, none twice. IPv6 sockets are to be IPv6 only.
     pub listen: Vec<SocketAddr>,
+    /// Addresses where TLS begins with the first octet; none of them in `listen`, and at least one in both together.
+    pub listen_tls: Vec<SocketAddr>,
+    /// What holds on the addresses of `listen`.
+    pub tls: ServeTls,
+    /// Certificates with their keys: at least one if any address has TLS, otherwise none.
+    pub certificates: Vec<KeyPair>,
+    /// The authorities that vouch for customers' certificates.
+    pub client_ca: Option<PathBuf>,
+    /// Who encrypts after the turn.
+    pub handoff_tls: HandoffTls,
     /// The fully qualified name to greet with.
     pub hostname: String,
     /// The accounts file.
@@ -24,7 +38,8 @@ pub struct Serve {
     pub handoff: ProviderHandoff,
     /// The user to become after binding; `None` is the mail server's own.
     pub user: Option<String>,
-    /// Mechanisms to offer, strongest first, without those that `plaintext_without_tls` forbids: at least one.
+    /// Mechanisms the operator allows, strongest first, at least one: what may be offered depends on TLS, see
+    /// [`mechanisms_in_clear`](Self::mechanisms_in_clear) and [`mechanisms_in_tls`](Self::mechanisms_in_tls).
     pub mechanisms: Vec<Mechanism>,
     /// PLAIN and LOGIN may be offered on a connection without TLS.
     pub plaintext_without_tls: bool,
@@ -60,61 +75,51 @@ impl ProviderHandoff {
     }
 }
 
-/// `[serve.limits]`: what connections may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections at the same time.
-    pub connections: usize,
-    /// Connections at the same time from one IPv4 address or one IPv6 /64.
-    pub connections_per_address: usize,
-    /// Wait for one command, and for one reply to be taken.
-    pub command_time: Duration,
-    /// From the connection to a successful AUTH, in all.
-    pub login_time: Duration,
-    /// Wait for each of the customer's first two replies after the turn.
-    pub greeting_time: Duration,
-    /// Wait for the mail server's word on its queue.
-    pub queue_time: Duration,
-    /// Failed logins before the connection is closed, at least 3 (rule B40).
-    pub auth_failures: u32,
-    /// Bad commands before the connection is closed.
-    pub bad_commands: u32,
-}
-
-/// `[serve.postfix]`: where the provider's Postfix is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PostfixKeys {
-    /// The delivery service for on-demand domains.
-    pub service: String,
-    /// Where `postconf` and `postqueue` are.
-    pub command_directory: PathBuf,
-    /// Another configuration directory than Postfix's default.
-    pub config_directory: Option<PathBuf>,
-    /// How long an idle turned connection stays open once the queue is empty.
-    pub idle_time: Duration,
-    /// How long a turned connection stays with Postfix at most.
-    pub total_time: Duration,
-}
-
-/// `[serve.exim]`: where the provider's Exim is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EximKeys {
-    /// The Exim program.
-    pub command: PathBuf,
-    /// The smtp transport for on-demand domains.
-    pub transport: String,
-    /// How long a turned connection stays with Exim at most.
-    pub total_time: Duration,
-}
-
-const POSITIVE: Duration = Duration::from_millis(1);
-const SOME_TIME: &str = "give at least one millisecond, such as \"30s\"";
-
 impl Serve {
+    /// Mechanisms that may be offered where there is no TLS (rules B35, B44); perhaps none.
+    pub fn mechanisms_in_clear(&self) -> impl Iterator<Item = Mechanism> {
+        let open = self.tls != ServeTls::Required;
+        let plaintext = self.plaintext_without_tls;
+        self.mechanisms
+            .iter()
+            .copied()
+            .filter(move |mechanism| open && values::allowed_in_clear(*mechanism, plaintext))
+    }
+
+    /// Mechanisms that may be offered inside TLS.
+    pub fn mechanisms_in_tls(&self) -> impl Iterator<Item = Mechanism> {
+        self.mechanisms.iter().copied()
+    }
+
+    /// Whether any address has TLS, so that there are certificates.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.tls != ServeTls::None || !self.listen_tls.is_empty()
+    }
+
     pub(super) fn read(section: &Section<'_>) -> Result<Serve, ConfigError> {
+        const POLICIES: &[ServeTls] = &[ServeTls::Required, ServeTls::Offered, ServeTls::None];
+        let tls = section.required(&keys::SERVE_TLS, |text| {
+            choice(text, POLICIES, ServeTls::name)
+        })?;
+        let (listen, listen_tls) = listen(section)?;
+        let has_tls = tls != ServeTls::None || !listen_tls.is_empty();
+        let certificates = pairs(section, has_tls)?;
         let plaintext_without_tls = section.switch(&keys::SERVE_PLAINTEXT)?;
+        if plaintext_without_tls && tls == ServeTls::Required {
+            return Err(section.error(
+                &keys::SERVE_PLAINTEXT,
+                "nobody logs in without TLS, since tls is \"required\"",
+                "leave it out, or choose another tls",
+            ));
+        }
         Ok(Serve {
-            listen: listen(section)?,
+            listen,
+            listen_tls,
+            tls,
+            certificates,
+            client_ca: section.path(&keys::SERVE_CLIENT_CA)?,
+            handoff_tls: handoff_tls(section, &keys::SERVE_HANDOFF_TLS)?,
             hostname: match section.text(&keys::SERVE_HOSTNAME, values::qualified)? {
                 Some(name) => name,
                 None => hostname::qualified().map_err(|cause| {
@@ -134,11 +139,9 @@ impl Serve {
                 )
             })?,
             user: section.text(&keys::SERVE_USER, service_user)?,
-            mechanisms: values::mechanisms(
-                section,
-                &keys::SERVE_MECHANISMS,
-                plaintext_without_tls,
-            )?,
+            mechanisms: values::mechanisms(section, &keys::SERVE_MECHANISMS, |mechanism| {
+                has_tls || values::allowed_in_clear(mechanism, plaintext_without_tls)
+            })?,
             plaintext_without_tls,
             sources: section
                 .list(&keys::SERVE_SOURCES, |text| {
@@ -158,32 +161,43 @@ impl Serve {
     }
 }
 
-fn listen(section: &Section<'_>) -> Result<Vec<SocketAddr>, ConfigError> {
-    let key = &keys::SERVE_LISTEN;
-    let listen: Vec<SocketAddr> = section
-        .list(key, |text| {
-            text.parse().map_err(|_| {
+/// The addresses of `listen` and of `listen_tls`.
+fn listen(section: &Section<'_>) -> Result<(Vec<SocketAddr>, Vec<SocketAddr>), ConfigError> {
+    let addresses = |key| {
+        let list = section.list(key, |text| {
+            text.parse::<SocketAddr>().map_err(|_| {
                 fault(
                     format!("{text:?} is not an address with a port"),
                     "write [::]:366 or 192.0.2.1:366",
                 )
             })
-        })?
-        .unwrap_or_default();
-    if listen.is_empty() {
+        })?;
+        Ok::<_, ConfigError>(list.unwrap_or_default())
+    };
+    let listen = addresses(&keys::SERVE_LISTEN)?;
+    let listen_tls = addresses(&keys::SERVE_LISTEN_TLS)?;
+    if listen.is_empty() && listen_tls.is_empty() {
+        let key = &keys::SERVE_LISTEN;
         return Err(section.error(key, "the list is empty", "name at least one address"));
     }
-    for (index, address) in listen.iter().enumerate() {
+    let with_key = |key, list: &[SocketAddr]| -> Vec<_> {
+        list.iter().map(|address| (key, *address)).collect()
+    };
+    let mut all = with_key(&keys::SERVE_LISTEN, &listen);
+    all.extend(with_key(&keys::SERVE_LISTEN_TLS, &listen_tls));
+    for (index, (key, address)) in all.iter().enumerate() {
         // Port 0 takes another free port each time.
-        if address.port() != 0 && listen.iter().take(index).any(|earlier| earlier == address) {
-            return Err(section.error(
-                key,
-                &format!("{address} is listed twice"),
-                "name every address once",
-            ));
+        let mut earlier = all.iter().take(index);
+        if let Some((other, _)) = earlier.find(|(_, other)| other.port() != 0 && other == address) {
+            let cause = if other.name == key.name {
+                format!("{address} is listed twice")
+            } else {
+                format!("{address} is listed in {} as well", other.name)
+            };
+            return Err(section.error(key, &cause, "name every address once"));
         }
     }
-    Ok(listen)
+    Ok((listen, listen_tls))
 }
 
 fn service_user(text: &str) -> Result<String, Fault> {
@@ -195,54 +209,4 @@ fn service_user(text: &str) -> Result<String, Fault> {
         ));
     }
     Ok(user)
-}
-
-impl Limits {
-    fn read(section: &Section<'_>) -> Result<Limits, ConfigError> {
-        let time = |key| section.duration(key, POSITIVE, SOME_TIME);
-        let count = |key, least, most| -> Result<usize, ConfigError> {
-            let number = section.number(key, least, most)?;
-            Ok(usize::try_from(number).unwrap_or(usize::MAX))
-        };
-        let queue_time = time(&keys::LIMIT_QUEUE)?;
-        if queue_time > Duration::from_secs(300) {
-            return Err(section.error(
-                &keys::LIMIT_QUEUE,
-                "it is more than five minutes",
-                "some customers stop waiting for the reply to ATRN then; give at most \"5m\"",
-            ));
-        }
-        Ok(Limits {
-            connections: count(&keys::LIMIT_CONNECTIONS, 1, 1_000_000)?,
-            connections_per_address: count(&keys::LIMIT_PER_ADDRESS, 1, 1_000_000)?,
-            command_time: time(&keys::LIMIT_COMMAND)?,
-            login_time: time(&keys::LIMIT_LOGIN)?,
-            greeting_time: time(&keys::LIMIT_GREETING)?,
-            queue_time,
-            auth_failures: section.number(&keys::LIMIT_AUTH, 3, 100)?,
-            bad_commands: section.number(&keys::LIMIT_BAD, 1, 10_000)?,
-        })
-    }
-}
-
-impl PostfixKeys {
-    fn read(section: &Section<'_>) -> Result<PostfixKeys, ConfigError> {
-        Ok(PostfixKeys {
-            service: section.required(&keys::POSTFIX_SERVICE, values::word)?,
-            command_directory: section.required_path(&keys::POSTFIX_COMMANDS)?,
-            config_directory: section.path(&keys::POSTFIX_CONFIG)?,
-            idle_time: section.duration(&keys::POSTFIX_IDLE, POSITIVE, SOME_TIME)?,
-            total_time: section.duration(&keys::POSTFIX_TOTAL, POSITIVE, SOME_TIME)?,
-        })
-    }
-}
-
-impl EximKeys {
-    fn read(section: &Section<'_>) -> Result<EximKeys, ConfigError> {
-        Ok(EximKeys {
-            command: section.required_path(&keys::EXIM_COMMAND)?,
-            transport: section.required(&keys::EXIM_TRANSPORT, values::word)?,
-            total_time: section.duration(&keys::EXIM_TOTAL, POSITIVE, SOME_TIME)?,
-        })
-    }
 }

@@ -1,6 +1,7 @@
 //! Checks of single values: each says what is wrong and what to do.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::error::ConfigError;
 use super::keys::Key;
@@ -8,6 +9,11 @@ use super::section::Section;
 use super::suggest::suggest;
 use crate::sasl::Mechanism;
 use crate::smtp::domain::Domain;
+
+/// The least that a duration must be which cannot be zero.
+pub(super) const POSITIVE: Duration = Duration::from_millis(1);
+/// What to do about a shorter one.
+pub(super) const SOME_TIME: &str = "give at least one millisecond, such as \"30s\"";
 
 /// What is wrong with a value, and what to do about it.
 #[derive(Debug)]
@@ -140,32 +146,47 @@ pub(super) fn login(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
-/// The mechanisms that may be used without TLS: strongest first, none twice, at least one.
+/// The names that stand in lists of mechanisms.
+const WRITTEN: [Mechanism; 6] = [
+    Mechanism::External,
+    Mechanism::ScramSha256,
+    Mechanism::ScramSha1,
+    Mechanism::CramMd5,
+    Mechanism::Plain,
+    Mechanism::Login,
+];
+
+/// The mechanisms that the operator lists, each with its -PLUS form (rule B71): strongest first, none twice, at least
+/// one that is `usable`.
 pub(super) fn mechanisms(
     section: &Section<'_>,
     key: &Key,
-    plaintext: bool,
+    usable: impl Fn(Mechanism) -> bool,
 ) -> Result<Vec<Mechanism>, ConfigError> {
     let mut listed: Vec<Mechanism> = section
         .list(key, |text| {
-            choice(&text.to_ascii_uppercase(), &Mechanism::ALL, Mechanism::name)
+            choice(&text.to_ascii_uppercase(), &WRITTEN, Mechanism::name)
         })?
         .unwrap_or_default();
+    let bound: Vec<Mechanism> = listed.iter().filter_map(|one| one.plus()).collect();
+    listed.extend(bound);
     listed.sort();
     listed.dedup();
     if listed.is_empty() {
         return Err(section.error(key, "the list is empty", "name at least one mechanism"));
     }
-    let usable: Vec<Mechanism> = listed
-        .into_iter()
-        .filter(|mechanism| plaintext || !mechanism.is_plaintext())
-        .collect();
-    if usable.is_empty() {
+    if !listed.iter().any(|mechanism| usable(*mechanism)) {
         return Err(section.error(
             key,
             "it lists nothing that is allowed without TLS",
             "add SCRAM-SHA-256, or set plaintext_without_tls = true where the connection is protected otherwise",
         ));
     }
-    Ok(usable)
+    Ok(listed)
+}
+
+/// Whether a mechanism may be used on a connection without TLS (rule B35).
+pub(super) fn allowed_in_clear(mechanism: Mechanism, plaintext_without_tls: bool) -> bool {
+    Mechanism::WITHOUT_TLS.contains(&mechanism)
+        && (plaintext_without_tls || !mechanism.is_plaintext())
 }

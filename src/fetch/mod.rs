@@ -1,16 +1,29 @@
 //! The customer's process: fetch from one provider, from several, or from all.
 
 mod dial;
+mod hand_over;
+mod memory;
 mod report;
+mod secure;
 mod session;
+mod stopping;
 
 use crate::config;
 use crate::handoff::inherited;
+use crate::tls::HandoffTls;
+use crate::wire::{KernelTls, Relays};
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+use stopping::Stopping;
 use tokio::task::JoinSet;
 
 pub use dial::DialError;
 pub use report::{End, Report};
+
+/// How long nothing may move on a connection that our relay carries: longer than SMTP waits for anything
+/// (RFC 5321 4.5.3.2).
+const RELAY_IDLE: Duration = Duration::from_secs(20 * 60);
 
 /// What the customer's process is asked to do.
 #[derive(Debug)]
@@ -32,7 +45,9 @@ pub fn run(options: Options) -> io::Result<Vec<End>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let reports = runtime.block_on(fetch_all(options.providers));
+    let reports = runtime.block_on(fetch_all(options.providers))?;
+    // A password that is still being typed, or computed, is not waited for.
+    runtime.shutdown_background();
     let mut out = io::stdout().lock();
     for report in &reports {
         if options.json {
@@ -45,15 +60,41 @@ pub fn run(options: Options) -> io::Result<Vec<End>> {
     Ok(reports.iter().map(|report| report.end).collect())
 }
 
-async fn fetch_all(providers: Vec<config::Provider>) -> Vec<Report> {
+/// What all fetches of this process share.
+#[derive(Debug)]
+struct Shared {
+    kernel: KernelTls,
+    relays: Relays,
+    stopping: Stopping,
+}
+
+async fn fetch_all(providers: Vec<config::Provider>) -> io::Result<Vec<Report>> {
+    let shared = Arc::new(Shared {
+        kernel: kernel(&providers),
+        relays: Relays::new(RELAY_IDLE),
+        stopping: Stopping::listen()?,
+    });
     let mut fetches = JoinSet::new();
     for (place, provider) in providers.into_iter().enumerate() {
-        fetches.spawn(async move { (place, session::fetch(&provider).await) });
+        let shared = Arc::clone(&shared);
+        fetches.spawn(async move { (place, session::fetch(&provider, &shared).await) });
     }
     let mut reports = Vec::new();
     while let Some(ended) = fetches.join_next().await {
         reports.extend(ended);
     }
     reports.sort_by_key(|(place, _)| *place);
-    reports.into_iter().map(|(_, report)| report).collect()
+    Ok(reports.into_iter().map(|(_, report)| report).collect())
+}
+
+/// What the kernel can do, asked only if anybody will want it.
+fn kernel(providers: &[config::Provider]) -> KernelTls {
+    let wanted = providers.iter().any(|provider| {
+        provider.tls != config::ProviderTls::None && provider.handoff_tls != HandoffTls::Relay
+    });
+    if wanted {
+        KernelTls::probe()
+    } else {
+        KernelTls::none()
+    }
 }

@@ -15,11 +15,11 @@ pub enum End {
     NoMail,
     /// No address of the provider answered.
     Unreachable,
-    /// A 4yz reply, a lost connection, or our own mail server was not ready.
+    /// A 4yz reply, a lost connection, a failed handshake, or our own mail server was not ready.
     TryLater,
     /// The peer does not speak as RFC 2645 and RFC 5321 say.
     Protocol,
-    /// The provider refused, or the login failed.
+    /// The provider refused, the login failed, or there is no TLS that can be trusted.
     Refused,
     /// Our own settings are at fault.
     Configuration,
@@ -53,8 +53,12 @@ pub struct Report {
     pub mechanism: Option<String>,
     /// The domains that were asked for; empty stands for all.
     pub domains: Vec<String>,
+    /// Version and cipher suite, once there is TLS.
+    pub tls: Option<String>,
     /// The kind of hand-off.
     pub handoff: &'static str,
+    /// Who carries the octets after the turn: `plain`, `kernel` or `relay`.
+    pub carried: Option<&'static str>,
     /// From the dialling to the end, in seconds.
     pub seconds: f64,
     /// How it ended.
@@ -76,7 +80,9 @@ impl Report {
             user: provider.user.clone(),
             mechanism: None,
             domains: domains.map(ToString::to_string).collect(),
+            tls: None,
             handoff: provider.handoff.name(),
+            carried: None,
             seconds: 0.0,
             end: End::Configuration,
             exit: End::Configuration.exit_code(),

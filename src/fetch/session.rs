@@ -4,16 +4,19 @@
 //! time and makes the report.
 
 use super::dial::dial;
+use super::hand_over::hand_over;
+use super::memory::Note;
 use super::report::{End, Report};
-use crate::config::Provider;
-use crate::handoff::HandoffError;
-use crate::handoff::customer::{Carried, Ready, prepare};
-use crate::odmr::customer::{Customer, Outcome, Settings, Step, Wait};
+use super::{Shared, secure};
+use crate::config::{CommandPeer, CustomerHandoff, Provider, ProviderTls, SecretSource};
+use crate::handoff::customer::{Ready, prepare};
+use crate::handoff::{HandoffError, exec};
+use crate::odmr::customer::{Customer, Outcome, Settings, Step, Tls, Wait};
 use crate::report;
 use crate::sasl::Secret;
 use crate::smtp::{Reply, ReplyReader};
-use crate::wire::follow::{Followed, until_closed};
-use crate::wire::{Wire, WireError};
+use crate::tls::{ClientTls, HandoffTls};
+use crate::wire::{Way, Wire, WireError};
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -21,20 +24,18 @@ use tokio::time::{Instant, timeout};
 /// How long a single write may take.
 const WRITE_TIME: Duration = Duration::from_secs(60);
 
-/// How long the end of a session is watched for the report; nothing is cut by it.
-const FOLLOW_TIME: Duration = Duration::from_secs(24 * 3600);
-
 /// Why a conversation stopped before its end: the blame and the sentence.
-struct Stop(End, String);
+#[derive(Debug)]
+pub(super) struct Stop(pub(super) End, pub(super) String);
 
 /// Fetches once from one provider.
-pub(super) async fn fetch(provider: &Provider) -> Report {
+pub(super) async fn fetch(provider: &Provider, shared: &Shared) -> Report {
     let mut closing = report::Session::fetch(&provider.name);
     closing.user(&provider.user);
     let started = Instant::now();
     let mut report = Report::new(provider);
     let id = closing.id().to_owned();
-    let stopped = attempt(provider, &id, &mut report).await;
+    let stopped = attempt(provider, shared, &id, &mut report).await;
     let Stop(end, text) = stopped.unwrap_or_else(|stop| stop);
     let report = report.ended(end, started.elapsed(), text);
     if let Some(peer) = &report.peer {
@@ -44,25 +45,55 @@ pub(super) async fn fetch(provider: &Provider) -> Report {
     if let Some(mechanism) = &report.mechanism {
         closing.mechanism(mechanism);
     }
+    if let Some(tls) = &report.tls {
+        closing.tls(tls);
+    }
     if end == End::Fetched {
         closing.handoff(report.handoff);
+    }
+    if let Some(carried) = report.carried {
+        closing.carried(carried);
     }
     closing.close(&report.text);
     report
 }
 
-async fn attempt(provider: &Provider, id: &str, report: &mut Report) -> Result<Stop, Stop> {
-    let source = provider.secret.clone();
-    // A password command may take its time; the other fetches go on meanwhile.
-    let secret = tokio::task::spawn_blocking(move || source.read())
-        .await
-        .map_err(|error| {
-            Stop(
-                End::Configuration,
-                format!("cannot read {}: {error}", provider.secret),
-            )
-        })?
-        .map_err(|error| Stop(End::Configuration, error.to_string()))?;
+async fn attempt(
+    provider: &Provider,
+    shared: &Shared,
+    id: &str,
+    report: &mut Report,
+) -> Result<Stop, Stop> {
+    let ours = async {
+        let (talk, turned) = until_the_turn(provider, shared, id, report).await?;
+        Ok((talk, turned, report))
+    };
+    let (talk, turned, report) = tokio::select! {
+        end = ours => end?,
+        // The mail is with the provider still.
+        () = shared.stopping.told() => {
+            return Err(Stop(End::TryLater, "stopped before the turn".to_owned()));
+        }
+    };
+    match turned {
+        Talked::End(stop) => {
+            talk.wire.close().await;
+            Ok(stop)
+        }
+        Talked::Turned(domains) => {
+            tracing::info!(session = id, domains = %domains, "turned");
+            hand_over(talk, report).await
+        }
+    }
+}
+
+async fn until_the_turn<'a>(
+    provider: &'a Provider,
+    shared: &'a Shared,
+    id: &'a str,
+    report: &mut Report,
+) -> Result<(Talk<'a>, Talked), Stop> {
+    let (tls, secret) = own_files(provider).await?;
     let stream = dial(&provider.host, provider.port, provider.timers.connect)
         .await
         .map_err(|error| Stop(End::Unreachable, error.to_string()))?;
@@ -76,71 +107,121 @@ async fn attempt(provider: &Provider, id: &str, report: &mut Report) -> Result<S
         .unwrap_or_else(|| literal(wire.local().ip()));
     let mut talk = Talk {
         provider,
+        shared,
         hostname,
         id,
         wire,
         replies: ReplyReader::new(),
+        note: Note::about(&provider.name, &provider.state_directory),
+        way: Way::Plain,
         ready: None,
     };
-    let (machine, end) = talk.until_the_turn(secret).await;
-    report.mechanism = machine
-        .mechanism()
-        .map(|mechanism| mechanism.name().to_owned());
-    match end? {
-        Talked::End(stop) => {
+    let turned = talk.whole(tls, secret, report).await;
+    report.tls = talk.wire.facts().map(ToString::to_string);
+    match turned {
+        Ok(turned) => Ok((talk, turned)),
+        Err(stop) => {
+            // The provider may be told why: an alert is on its way.
             talk.wire.close().await;
-            Ok(stop)
-        }
-        Talked::Turned(domains) => {
-            tracing::info!(session = id, domains = %domains, "turned");
-            talk.hand_over().await
+            Err(stop)
         }
     }
 }
 
+/// What our own files say: without them nobody is dialled.
+async fn own_files(provider: &Provider) -> Result<(Option<ClientTls>, Option<Secret>), Stop> {
+    let provider = provider.clone();
+    // A password command may take its time; the other fetches go on meanwhile.
+    let read = tokio::task::spawn_blocking(move || {
+        let tls = secure::client_tls(&provider).map_err(|error| secure::stop(&error))?;
+        let secret = provider.secret.as_ref().map(SecretSource::read).transpose();
+        let secret = secret.map_err(|error| Stop(End::Configuration, error.to_string()))?;
+        Ok((tls, secret))
+    });
+    read.await.unwrap_or_else(|error| {
+        Err(Stop(
+            End::Configuration,
+            format!("cannot read the files of this provider: {error}"),
+        ))
+    })
+}
+
 /// How the part of the conversation that is ours came to its end.
-enum Talked {
+pub(super) enum Talked {
     Turned(String),
     End(Stop),
 }
 
-struct Talk<'a> {
-    provider: &'a Provider,
-    hostname: String,
-    id: &'a str,
-    wire: Wire,
+pub(super) struct Talk<'a> {
+    pub(super) provider: &'a Provider,
+    pub(super) shared: &'a Shared,
+    pub(super) hostname: String,
+    pub(super) id: &'a str,
+    pub(super) wire: Wire,
     replies: ReplyReader,
-    ready: Option<Ready>,
+    pub(super) note: Note,
+    /// How the connection can go, as it was found before ATRN.
+    pub(super) way: Way,
+    pub(super) ready: Option<Ready>,
 }
 
 impl Talk<'_> {
-    async fn until_the_turn(&mut self, secret: Secret) -> (Customer, Result<Talked, Stop>) {
+    async fn whole(
+        &mut self,
+        tls: Option<ClientTls>,
+        secret: Option<Secret>,
+        report: &mut Report,
+    ) -> Result<Talked, Stop> {
         let provider = self.provider;
+        if let (ProviderTls::Implicit, Some(tls)) = (provider.tls, &tls) {
+            secure::handshake(&mut self.wire, tls, provider, self.id).await?;
+        }
         let mut machine = Customer::new(Settings {
             ehlo_name: self.hostname.clone(),
             user: provider.user.clone(),
             password: secret,
             domains: provider.domains.clone(),
-            mechanisms: provider.mechanisms.clone(),
+            mechanisms: secure::mechanisms(provider),
             allow_plaintext: provider.plaintext_without_tls,
+            tls: match provider.tls {
+                ProviderTls::Starttls => Tls::Starttls,
+                ProviderTls::Implicit => Tls::Implicit,
+                ProviderTls::None => Tls::None,
+            },
+            binding: secure::binding(&self.wire),
+            external: provider.certificate.is_some(),
         });
-        let talked = self.talk(&mut machine).await;
-        (machine, talked)
+        let talked = self.talk(&mut machine, tls.as_ref()).await;
+        report.mechanism = machine
+            .mechanism()
+            .map(|mechanism| mechanism.name().to_owned());
+        talked
     }
 
-    async fn talk(&mut self, machine: &mut Customer) -> Result<Talked, Stop> {
+    async fn talk(
+        &mut self,
+        machine: &mut Customer,
+        tls: Option<&ClientTls>,
+    ) -> Result<Talked, Stop> {
         let mut unready = None;
         loop {
             let reply = self.reply(machine.waiting_for()).await?;
             tracing::debug!(session = self.id, code = reply.code, "reply");
             let mut step = machine.reply(reply);
+            if matches!(step, Step::StartTls) {
+                self.start_tls(tls).await?;
+                step = machine.tls_started(secure::binding(&self.wire));
+            }
             if matches!(step, Step::Prepare) {
-                let prepared = self.prepare();
+                let prepared = self.prepare().await;
                 step = machine.prepared(prepared.is_ok());
                 unready = prepared.err();
             }
             match step {
-                Step::Send(line) => self.send(&line).await?,
+                Step::Send(line) => {
+                    self.nothing_unasked(machine.waiting_for()).await?;
+                    self.send(&line).await?;
+                }
                 Step::Turned(turned) => {
                     let domains = turned
                         .domains()
@@ -148,18 +229,51 @@ impl Talk<'_> {
                     return Ok(Talked::Turned(domains));
                 }
                 Step::End(outcome) => return Ok(Talked::End(stop(outcome, unready))),
-                Step::Prepare => {
+                Step::StartTls | Step::Prepare => {
                     return Err(Stop(
                         End::Protocol,
-                        "asked twice to ready the mail server".to_owned(),
+                        "asked twice for TLS, or to ready the mail server (please report this)"
+                            .to_owned(),
                     ));
                 }
             }
         }
     }
 
-    fn prepare(&mut self) -> Result<(), HandoffError> {
-        let ready = prepare(&self.provider.handoff);
+    /// After the 220 to STARTTLS. What lies behind it in the clear was meant to be believed under TLS (rule C2).
+    async fn start_tls(&mut self, tls: Option<&ClientTls>) -> Result<(), Stop> {
+        let pending = self.wire.pending().await;
+        if pending.map_err(|error| lost(&error, "STARTTLS"))? {
+            return Err(stop(Outcome::early_octets(), None));
+        }
+        let Some(tls) = tls else {
+            return Err(Stop(
+                End::Configuration,
+                "cannot begin TLS: there are no settings for it (please report this)".to_owned(),
+            ));
+        };
+        secure::handshake(&mut self.wire, tls, self.provider, self.id).await
+    }
+
+    /// Before ATRN: which way can the connection go, and is the mail server ready to take it so?
+    async fn prepare(&mut self) -> Result<(), HandoffError> {
+        let wish = self.provider.handoff_tls;
+        let noted = wish == HandoffTls::Auto && self.note.exists();
+        let asked = if noted { HandoffTls::Relay } else { wish };
+        self.way = match self.wire.way(asked, &self.shared.kernel).await {
+            Way::Relay(_) if noted => Way::Relay("the kernel could not serve this provider before"),
+            way => way,
+        };
+        let ready = match self.way {
+            Way::Relay(why) if wish == HandoffTls::Kernel => Err(HandoffError::new(format!(
+                "cannot hand over in the kernel: {why} (set handoff_tls = \"auto\", or load the kernel's module tls)"
+            ))),
+            way => prepare(
+                &self.provider.handoff,
+                command_peer(&self.provider.handoff),
+                matches!(way, Way::Relay(_)),
+            ),
+        };
         match ready {
             Ok(ready) => {
                 self.ready = Some(ready);
@@ -176,7 +290,9 @@ impl Talk<'_> {
     async fn reply(&mut self, wait: Wait) -> Result<Reply, Stop> {
         let limit = match wait {
             Wait::Atrn => self.provider.timers.atrn,
-            Wait::Greeting | Wait::Ehlo | Wait::Auth | Wait::Quit => self.provider.timers.command,
+            Wait::Greeting | Wait::Ehlo | Wait::StartTls | Wait::Auth | Wait::Quit => {
+                self.provider.timers.command
+            }
         };
         let read = async {
             loop {
@@ -209,6 +325,26 @@ impl Talk<'_> {
         }
     }
 
+    /// Under TLS nobody but the provider speaks, and it speaks when it is asked: what is there already when the next
+    /// command is due answers something else (rule C2). Only 421 may come at any time (rule B13).
+    async fn nothing_unasked(&mut self, wait: Wait) -> Result<(), Stop> {
+        if wait == Wait::Quit || self.wire.facts().is_none() {
+            return Ok(());
+        }
+        let pending = self.wire.pending().await;
+        if !pending.map_err(|error| lost(&error, what(wait)))? {
+            return Ok(());
+        }
+        let reply = self.reply(wait).await?;
+        let outcome = if reply.code == 421 {
+            Outcome::TryLater { reply }
+        } else {
+            let what = format!("a reply that nobody asked for: {reply}");
+            Outcome::Protocol { what }
+        };
+        Err(stop(outcome, None))
+    }
+
     async fn send(&mut self, line: &[u8]) -> Result<(), Stop> {
         match timeout(WRITE_TIME, self.wire.send(line)).await {
             Ok(Ok(())) => Ok(()),
@@ -219,53 +355,15 @@ impl Talk<'_> {
             )),
         }
     }
+}
 
-    async fn hand_over(self) -> Result<Stop, Stop> {
-        let Some(ready) = self.ready else {
-            return Err(Stop(
-                End::Protocol,
-                "turned before the mail server was ready".to_owned(),
-            ));
-        };
-        // Only we may speak now: an octet from the provider before our 220 was injected by
-        // somebody, or the provider is broken. The mail server must not see it (rule C5).
-        if self.wire.pending().map_err(|error| lost(&error, "ATRN"))? {
-            return Err(Stop(
-                End::Protocol,
-                "the provider spoke before the greeting, nothing was handed over (somebody may have injected it)".to_owned(),
-            ));
-        }
-        let (local, peer) = (self.wire.local(), self.wire.peer());
-        let released = self
-            .wire
-            .release()
-            .map_err(|error| lost(&error, "the turn"))?;
-        let carried = ready
-            .commit(released, &self.hostname)
-            .await
-            .map_err(|error| Stop(End::TryLater, error.to_string()))?;
-        let to = self.provider.handoff.name();
-        tracing::info!(session = self.id, handoff = to, "handed over");
-        match carried {
-            Carried::Running(child) => match child.wait().await {
-                Ok(()) => Ok(Stop(
-                    End::Fetched,
-                    format!("turned, handed over by {to}, session ended"),
-                )),
-                Err(error) => Err(Stop(End::TryLater, error.to_string())),
-            },
-            Carried::Passed => {
-                let how = match until_closed(local, peer, FOLLOW_TIME).await {
-                    Followed::Ended => "session ended",
-                    Followed::StillOpen => "session still open",
-                    Followed::Unseen => "its end is in the mail server's log",
-                };
-                Ok(Stop(
-                    End::Fetched,
-                    format!("turned, handed over by {to}, {how}"),
-                ))
-            }
-        }
+fn command_peer(handoff: &CustomerHandoff) -> Option<exec::CommandPeer> {
+    match handoff {
+        CustomerHandoff::Exec { peer, .. } => peer.map(|peer| match peer {
+            CommandPeer::Exim => exec::CommandPeer::Exim,
+            CommandPeer::Environment => exec::CommandPeer::Environment,
+        }),
+        CustomerHandoff::PostfixPass { .. } => None,
     }
 }
 
@@ -274,13 +372,14 @@ fn what(wait: Wait) -> &'static str {
     match wait {
         Wait::Greeting => "the connection",
         Wait::Ehlo => "EHLO",
+        Wait::StartTls => "STARTTLS",
         Wait::Auth => "AUTH",
         Wait::Atrn => "ATRN",
         Wait::Quit => "QUIT",
     }
 }
 
-fn lost(error: &WireError, during: &str) -> Stop {
+pub(super) fn lost(error: &WireError, during: &str) -> Stop {
     Stop(
         End::TryLater,
         format!("connection lost during {during}: {error} (try later)"),
@@ -292,9 +391,12 @@ fn stop(outcome: Outcome, unready: Option<HandoffError>) -> Stop {
     let end = match &outcome {
         Outcome::NoMail => End::NoMail,
         Outcome::Settings { .. } => End::Configuration,
-        Outcome::Refused { .. } | Outcome::AuthFailed { .. } | Outcome::NoMechanism { .. } => {
-            End::Refused
-        }
+        Outcome::TlsRefused { reply } if reply.is_transient() => End::TryLater,
+        Outcome::Refused { .. }
+        | Outcome::AuthFailed { .. }
+        | Outcome::NoMechanism { .. }
+        | Outcome::NoStartTls
+        | Outcome::TlsRefused { .. } => End::Refused,
         Outcome::TryLater { .. } | Outcome::MtaNotReady | Outcome::Abandoned { .. } => {
             End::TryLater
         }

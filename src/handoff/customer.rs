@@ -1,10 +1,11 @@
 //! The customer's hand-offs behind one face: prepare before ATRN, commit after the 250.
 
 use super::HandoffError;
-use super::exec::{self, Exec};
+use super::exec::{self, CommandPeer, Exec};
 use super::postfix_pass::{self, PostfixPass};
 use crate::config::CustomerHandoff;
 use crate::wire::Released;
+use crate::wire::follow::View;
 use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -14,29 +15,36 @@ pub enum Ready {
     /// A connection to the `pass` service of a running Postfix.
     PostfixPass(postfix_pass::Ready),
     /// A command that can be run.
-    Exec(exec::Ready),
+    Exec(Box<exec::Ready>),
 }
 
 /// Who has the connection now.
 #[derive(Debug)]
 pub enum Carried {
-    /// A running Postfix: nothing of ours is left to wait for.
-    Passed,
+    /// A running Postfix: nothing of ours is left to wait for but the end, and a relay's last octets.
+    Passed(View),
     /// A child of ours.
     Running(Box<exec::Running>),
 }
 
-/// Makes the mail server ready; nothing has been promised to the provider yet.
+/// Makes the mail server ready; nothing has been promised to the provider yet. `command_peer` is how a command learns
+/// its peer's address behind a relay (`None`: by the program's name); `relay_possible` says that the connection may have
+/// to go through one: under TLS, unless it is sure to go to the kernel.
 ///
 /// # Errors
-/// When the mail server cannot take a connection now, with what to do about it.
-pub fn prepare(handoff: &CustomerHandoff) -> Result<Ready, HandoffError> {
+/// When the mail server cannot take a connection now, or not one that a relay carries, with what to do about it.
+pub fn prepare(
+    handoff: &CustomerHandoff,
+    command_peer: Option<CommandPeer>,
+    relay_possible: bool,
+) -> Result<Ready, HandoffError> {
     match handoff {
         CustomerHandoff::PostfixPass { socket } => {
             Ok(Ready::PostfixPass(PostfixPass::new(socket).prepare()?))
         }
-        CustomerHandoff::Exec { command, user } => {
-            Ok(Ready::Exec(Exec::new(command, user.as_deref())?.prepare()?))
+        CustomerHandoff::Exec { command, user, .. } => {
+            let exec = Exec::new(command, user.as_deref(), command_peer)?;
+            Ok(Ready::Exec(Box::new(exec.prepare(relay_possible)?)))
         }
     }
 }
@@ -48,9 +56,10 @@ impl Ready {
     /// # Errors
     /// When the mail server did not take it.
     pub async fn commit(self, released: Released, hostname: &str) -> Result<Carried, HandoffError> {
+        let view = released.view();
         let refused = match self {
             Self::PostfixPass(ready) => match ready.commit(released).await {
-                Ok(()) => return Ok(Carried::Passed),
+                Ok(()) => return Ok(Carried::Passed(view)),
                 Err(refused) => refused,
             },
             Self::Exec(ready) => match ready.commit(released) {
@@ -76,6 +85,7 @@ fn greet_421(released: &Released, hostname: &str) {
         MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
     );
     if said.is_ok() {
+        released.close_notify();
         shutdown(fd, Shutdown::Write).unwrap_or_default();
     }
 }

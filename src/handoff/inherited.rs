@@ -31,7 +31,7 @@ pub fn note() {
 }
 
 /// Closes them; a second call finds nothing to do.
-pub(super) fn close() {
+pub fn close() {
     let inherited = std::mem::take(&mut *INHERITED.lock().unwrap_or_else(PoisonError::into_inner));
     for descriptor in inherited {
         if let Err(errno) = nix::unistd::close(descriptor) {

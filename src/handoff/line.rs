@@ -1,50 +1,10 @@
 //! Looking at a lent connection without touching it.
 //!
-//! The kernel counts, for each TCP connection, how long ago something was sent or received. That tells whether an
-//! smtp(8) process is using the connection, and whether the customer has closed it, while not one octet is read.
+//! It tells whether an smtp(8) process is using the connection, and whether the customer has closed it, while not one
+//! octet is read. The kernel counts that for each TCP connection, and a relay for its own.
 
-use std::os::fd::AsFd;
+use crate::wire::{Carriage, Released, TcpInfo};
 use std::time::Duration;
-
-// The macro below speaks of `libc` by this name.
-use nix::libc;
-use nix::sys::socket::getsockopt;
-use nix::sys::socket::sockopt::GetStruct;
-
-/// The first 136 octets of the kernel's `struct tcp_info` (Linux 4.1); later kernels only add behind them.
-#[repr(C)]
-#[derive(Debug, Clone, Copy)]
-struct TcpInfo {
-    state: u8,
-    _flags: [u8; 7],
-    _timing: [u32; 2],
-    _segments: [u32; 7],
-    last_data_sent: u32,
-    _last_ack_sent: u32,
-    last_data_received: u32,
-    _last_ack_received: u32,
-    _path: [u32; 2],
-    round_trip: u32,
-    _more: [u32; 8],
-    _pacing: [u64; 2],
-    _octets_acknowledged: u64,
-    octets_received: u64,
-}
-
-/// `TCP_INFO`, tcp(7).
-#[derive(Debug, Clone, Copy)]
-struct KernelTcpInfo;
-
-nix::getsockopt_impl!(
-    KernelTcpInfo,
-    libc::IPPROTO_TCP,
-    libc::TCP_INFO,
-    TcpInfo,
-    GetStruct<TcpInfo>
-);
-
-/// `TCP_ESTABLISHED` in the kernel's numbering.
-const ESTABLISHED: u8 = 1;
 
 /// The state of a connection at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,15 +20,32 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Looks at the connection; `None` if it is no TCP connection.
+    /// Looks at the connection; `None` if there is nothing to be seen.
     #[must_use]
-    pub(crate) fn look(connection: &impl AsFd) -> Option<Self> {
-        let info = getsockopt(connection, KernelTcpInfo).ok()?;
-        Some(Self {
-            open: info.state == ESTABLISHED,
-            quiet: Duration::from_millis(info.last_data_sent.min(info.last_data_received).into()),
-            received: info.octets_received,
-            round_trip: Duration::from_micros(info.round_trip.into()),
-        })
+    pub(crate) fn look(connection: &Released) -> Option<Self> {
+        match connection.carriage() {
+            // The descriptor is no TCP connection there, and the relay knows better anyway: what lies in its buffers
+            // has not moved yet.
+            Carriage::Relay(relay) => Some(Self {
+                open: relay.is_open(),
+                quiet: relay.quiet(),
+                received: relay.received(),
+                round_trip: relay.round_trip(),
+            }),
+            Carriage::Plain | Carriage::Kernel => {
+                let TcpInfo {
+                    open,
+                    quiet,
+                    received,
+                    round_trip,
+                } = TcpInfo::look(connection)?;
+                Some(Self {
+                    open,
+                    quiet,
+                    received,
+                    round_trip,
+                })
+            }
+        }
     }
 }

@@ -52,6 +52,9 @@ pub struct Ended {
     pub clean: bool,
     /// Whether mail for the granted domains is left in the queue; `None` where it was not asked.
     pub remaining: Option<bool>,
+    /// The kernel had the session's TLS, and the customer sent a record that no mail server can read: its next session
+    /// had better go through the relay.
+    pub control_record: bool,
 }
 
 /// Waits until this process is told to end, for ever if nobody is left who could tell.

@@ -97,6 +97,26 @@ impl ProviderHandoff {
         }
     }
 
+    /// Does a session under TLS come to its end in good order when the kernel encrypts it? Not with Exim: its QUIT and
+    /// the closing of its side are one step, in which the kernel loses the QUIT. No mail is lost, but the customer sees
+    /// the connection cut. So `handoff_tls = auto` is the relay there.
+    #[must_use]
+    pub fn kernel_tls_is_whole(&self) -> bool {
+        match self {
+            Self::PostfixCache(_) => true,
+            Self::EximContinue(_) => false,
+        }
+    }
+
+    /// Can it be given a connection that a relay carries?
+    #[must_use]
+    pub fn takes_relay(&self) -> bool {
+        match self {
+            Self::PostfixCache(_) => true,
+            Self::EximContinue(exim) => exim.takes_relay(),
+        }
+    }
+
     /// Does a message wait for one of these domains?
     ///
     /// # Errors

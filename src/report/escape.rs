@@ -5,9 +5,12 @@ use std::fmt::{self, Write};
 /// The longest stranger's text worth a log line, in characters.
 const LONGEST: usize = 200;
 
-/// A stranger's text that shows as printable characters only, at most 200 of them; see [`safe`].
+/// A stranger's text that shows as printable characters only; see [`safe`] and [`whole`].
 #[derive(Debug, Clone, Copy)]
-pub struct Safe<'a>(&'a str);
+pub struct Safe<'a> {
+    text: &'a str,
+    longest: usize,
+}
 
 /// Shows a text from a peer: what is not printable is escaped as in `\n` or `\u{1b}`, and what is
 /// longer than 200 characters is cut and ends in `...`.
@@ -15,13 +18,25 @@ pub struct Safe<'a>(&'a str);
 /// Escaping twice changes nothing, so a caller need not know what a callee does.
 #[must_use]
 pub fn safe(text: &str) -> Safe<'_> {
-    Safe(text)
+    Safe {
+        text,
+        longest: LONGEST,
+    }
+}
+
+/// The same without a cut: for our own sentences with a stranger's words in them.
+#[must_use]
+pub fn whole(text: &str) -> Safe<'_> {
+    Safe {
+        text,
+        longest: usize::MAX,
+    }
 }
 
 impl fmt::Display for Safe<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (count, c) in self.0.chars().enumerate() {
-            if count == LONGEST {
+        for (count, c) in self.text.chars().enumerate() {
+            if count == self.longest {
                 return out.write_str("...");
             }
             write_printable(out, c)?;

@@ -17,7 +17,7 @@ use std::io::{self, IsTerminal};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 
-pub use escape::{Safe, safe};
+pub use escape::{Safe, safe, whole};
 pub use session::{Session, session_id};
 
 /// How a line looks.

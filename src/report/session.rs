@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::safe;
+use super::{safe, whole};
 
 /// An id that no other connection of this machine has at the same time, short enough to type.
 ///
@@ -53,6 +53,8 @@ pub struct Session {
     domains: Option<String>,
     mechanism: Option<String>,
     handoff: Option<String>,
+    tls: Option<String>,
+    carried: Option<String>,
 }
 
 impl Session {
@@ -84,6 +86,8 @@ impl Session {
             domains: None,
             mechanism: None,
             handoff: None,
+            tls: None,
+            carried: None,
         }
     }
 
@@ -125,6 +129,16 @@ impl Session {
         self.handoff = shown(handoff);
     }
 
+    /// Version and cipher suite, once there is TLS.
+    pub fn tls(&mut self, tls: impl Display) {
+        self.tls = shown(tls);
+    }
+
+    /// Who carried the octets after the turn: `plain`, `kernel` or `relay`.
+    pub fn carried(&mut self, carried: impl Display) {
+        self.carried = shown(carried);
+    }
+
     /// Writes the closing line; `end` says in one phrase how it ended.
     pub fn close(mut self, end: impl Display) {
         self.write(&end);
@@ -135,7 +149,7 @@ impl Session {
             return;
         }
         self.closed = true;
-        let end = shown(end).unwrap_or_default();
+        let end = whole(&end.to_string()).to_string();
         tracing::info!(
             session = self.id,
             provider = self.provider,
@@ -143,7 +157,9 @@ impl Session {
             user = self.user,
             domains = self.domains,
             mechanism = self.mechanism,
+            tls = self.tls,
             handoff = self.handoff,
+            carried = self.carried,
             seconds = self.seconds(),
             end,
             "{}",

@@ -4,7 +4,7 @@
 //! each 334, and [`ClientExchange::finish`] decides whether a 235 may be believed.
 
 use super::scram::{ClientScram, ScramHash};
-use super::{Mechanism, SaslError, Secret, cram_md5, plain, prepare};
+use super::{Channel, Mechanism, SaslError, Secret, cram_md5, plain, prepare};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -31,21 +31,43 @@ enum State {
 }
 
 impl ClientExchange {
-    /// Begins an exchange.
+    /// Begins an exchange on a connection to which nothing can be bound.
+    ///
+    /// # Errors
+    /// As [`start_on`](Self::start_on).
+    pub fn start(mechanism: Mechanism, user: &str, password: &Secret) -> Result<Self, SaslError> {
+        Self::start_on(&Channel::Unbound, mechanism, user, password)
+    }
+
+    /// Begins an exchange. EXTERNAL shows neither user nor password; both may be empty for it.
     ///
     /// # Errors
     /// [`SaslError::Unusable`] when user or password cannot be sent (rule B41), [`SaslError::Unavailable`] when
-    /// SCRAM cannot be set up.
-    pub fn start(mechanism: Mechanism, user: &str, password: &Secret) -> Result<Self, SaslError> {
+    /// SCRAM cannot be set up, or -PLUS has nothing to be bound to.
+    pub fn start_on(
+        channel: &Channel,
+        mechanism: Mechanism,
+        user: &str,
+        password: &Secret,
+    ) -> Result<Self, SaslError> {
+        if mechanism == Mechanism::External {
+            return Ok(Self {
+                mechanism,
+                user: user.to_owned(),
+                password: Secret::from(""),
+                state: State::Start,
+            });
+        }
         let user = prepare("user name", user)?.expose().to_owned();
         let password = prepare("password", password.expose())?;
-        let scram = |hash| {
-            ClientScram::new(hash, &user, &password).map(|scram| State::Scram(Box::new(scram)))
-        };
-        let state = match mechanism {
-            Mechanism::ScramSha256 => scram(ScramHash::Sha256)?,
-            Mechanism::ScramSha1 => scram(ScramHash::Sha1)?,
-            Mechanism::CramMd5 | Mechanism::Plain | Mechanism::Login => State::Start,
+        let state = match ScramHash::of(mechanism) {
+            Some(_) if mechanism.is_plus() != matches!(channel, Channel::Bound(_)) => {
+                return Err(SaslError::Unavailable);
+            }
+            Some(hash) => {
+                State::Scram(Box::new(ClientScram::new(hash, channel, &user, &password)?))
+            }
+            None => State::Start,
         };
         Ok(Self {
             mechanism,
@@ -72,6 +94,11 @@ impl ClientExchange {
             (State::Start, Mechanism::Plain) => {
                 self.state = State::Said;
                 Ok(Some(plain::write(&self.user, &self.password)))
+            }
+            // The certificate says who we are; the empty response asks for nothing beyond (rule B75).
+            (State::Start, Mechanism::External) => {
+                self.state = State::Said;
+                Ok(Some(Zeroizing::default()))
             }
             (State::Start, _) => {
                 self.state = State::Start;
@@ -127,24 +154,49 @@ impl ClientExchange {
         }
     }
 
-    /// The strongest mechanism that is offered, allowed and, where the password would travel, permitted
-    /// (rule B35). Names that are not ours are passed over.
+    /// The strongest mechanism that is offered and that we have the means for. Names that are not ours are passed over.
     #[must_use]
-    pub fn strongest(
-        offered: &[String],
-        allowed: &[Mechanism],
-        plaintext_allowed: bool,
-    ) -> Option<Mechanism> {
+    pub fn strongest(offered: &[String], means: &Means<'_>) -> Option<Mechanism> {
         offered
             .iter()
             .filter_map(|name| name.parse().ok())
-            .filter(|mechanism: &Mechanism| allowed.contains(mechanism))
-            .filter(|mechanism| plaintext_allowed || !mechanism.is_plaintext())
+            .filter(|mechanism| means.suffice(*mechanism))
             .min()
     }
 
     fn take(&mut self) -> State {
         std::mem::replace(&mut self.state, State::Failed)
+    }
+}
+
+/// What a client can use on a connection as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Means<'a> {
+    /// The mechanisms the operator allows.
+    pub allowed: &'a [Mechanism],
+    /// There is a password: for everything but EXTERNAL.
+    pub password: bool,
+    /// The password itself may travel (rule B35).
+    pub plaintext: bool,
+    /// We have shown a certificate in the handshake: for EXTERNAL (rule B75).
+    pub certificate: bool,
+    /// The connection has a channel binding: for -PLUS.
+    pub binding: bool,
+}
+
+impl Means<'_> {
+    /// Whether these are enough for a mechanism.
+    #[must_use]
+    pub fn suffice(&self, mechanism: Mechanism) -> bool {
+        let shown = if mechanism == Mechanism::External {
+            self.certificate
+        } else {
+            self.password
+        };
+        self.allowed.contains(&mechanism)
+            && shown
+            && (self.plaintext || !mechanism.is_plaintext())
+            && (self.binding || !mechanism.is_plus())
     }
 }
 

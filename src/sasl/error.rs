@@ -3,7 +3,8 @@
 /// Why an exchange ended without success.
 ///
 /// For the provider's reply: [`InitialResponseNotAllowed`](Self::InitialResponseNotAllowed) and
-/// [`Malformed`](Self::Malformed) are 501, [`Denied`](Self::Denied) is 535, [`Unavailable`](Self::Unavailable)
+/// [`Malformed`](Self::Malformed) are 501, [`Denied`](Self::Denied) and
+/// [`ChannelBinding`](Self::ChannelBinding) are 535, [`Unavailable`](Self::Unavailable)
 /// is 454; the others do not occur there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SaslError {
@@ -16,6 +17,10 @@ pub enum SaslError {
     /// The peer did not prove who it is, or asked to act for somebody else (rule B65).
     #[error("authentication failed")]
     Denied,
+    /// The client's word about channel binding is not what it must be here: no binding with -PLUS, a binding of another
+    /// kind, or `y` although -PLUS was offered (rules B71, B72). Somebody may stand in between.
+    #[error("channel binding failed: {0}")]
+    ChannelBinding(&'static str),
     /// A server said it accepts the login without having proved that it knows the password (rule B69).
     #[error("the server did not prove that it knows the password")]
     ServerNotVerified,

@@ -6,6 +6,13 @@ use std::str::FromStr;
 /// A SASL mechanism this program speaks, strongest first (so the least in order is the best).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mechanism {
+    /// EXTERNAL (RFC 4422 appendix A): the certificate of the TLS connection says who the client is (rule B75). It comes
+    /// first, since whoever has set up a certificate means it.
+    External,
+    /// SCRAM-SHA-256-PLUS (RFC 7677): SCRAM-SHA-256 bound to the TLS connection (rule B71).
+    ScramSha256Plus,
+    /// SCRAM-SHA-1-PLUS (RFC 5802): SCRAM-SHA-1 bound to the TLS connection.
+    ScramSha1Plus,
     /// SCRAM-SHA-256 (RFC 7677): both sides prove themselves, no password travels or need be stored.
     ScramSha256,
     /// SCRAM-SHA-1 (RFC 5802): the same with an older digest; whoever does SCRAM does this one (rule B68).
@@ -20,12 +27,26 @@ pub enum Mechanism {
 
 /// A mechanism name that is not one of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a mechanism known here (SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN, LOGIN)")]
+#[error(
+    "not a mechanism known here (EXTERNAL, SCRAM-SHA-256-PLUS, SCRAM-SHA-1-PLUS, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN, LOGIN)"
+)]
 pub struct UnknownMechanism;
 
 impl Mechanism {
     /// All mechanisms, strongest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
+        Self::External,
+        Self::ScramSha256Plus,
+        Self::ScramSha1Plus,
+        Self::ScramSha256,
+        Self::ScramSha1,
+        Self::CramMd5,
+        Self::Plain,
+        Self::Login,
+    ];
+
+    /// Those that work on a connection without TLS, strongest first.
+    pub const WITHOUT_TLS: [Self; 5] = [
         Self::ScramSha256,
         Self::ScramSha1,
         Self::CramMd5,
@@ -37,6 +58,9 @@ impl Mechanism {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::External => "EXTERNAL",
+            Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Self::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::ScramSha1 => "SCRAM-SHA-1",
             Self::CramMd5 => "CRAM-MD5",
@@ -49,6 +73,23 @@ impl Mechanism {
     #[must_use]
     pub const fn is_plaintext(self) -> bool {
         matches!(self, Self::Plain | Self::Login)
+    }
+
+    /// Whether the exchange is bound to the TLS connection it runs on, so that it needs a
+    /// [`ChannelBinding`](super::ChannelBinding).
+    #[must_use]
+    pub const fn is_plus(self) -> bool {
+        matches!(self, Self::ScramSha256Plus | Self::ScramSha1Plus)
+    }
+
+    /// The -PLUS form of this mechanism, for those that have one: both are offered together (rule B71).
+    #[must_use]
+    pub const fn plus(self) -> Option<Self> {
+        match self {
+            Self::ScramSha256 => Some(Self::ScramSha256Plus),
+            Self::ScramSha1 => Some(Self::ScramSha1Plus),
+            _ => None,
+        }
     }
 
     /// Whether the provider speaks first, so that an initial response is an error (rule B28).

@@ -6,7 +6,7 @@
 
 use super::scram::ServerScram;
 pub use super::scram::{ScramHash, ScramStored};
-use super::{Mechanism, SaslError, Secret, cram_md5, plain};
+use super::{ChannelBinding, Mechanism, SaslError, Secret, cram_md5, external, plain};
 use std::fmt;
 use std::sync::Arc;
 
@@ -53,6 +53,11 @@ pub enum Evidence {
         /// The password it shows.
         password: Secret,
     },
+    /// EXTERNAL: nothing, for the certificate of the connection says who the client is (rule B75).
+    External {
+        /// Whom the client wants to act for; `None` leaves it to the certificate.
+        authzid: Option<String>,
+    },
     /// CRAM-MD5: a digest of the password and our challenge.
     CramMd5 {
         /// Who the client says it is, prepared.
@@ -93,7 +98,8 @@ enum State {
 }
 
 impl ServerExchange {
-    /// Begins an exchange.
+    /// Begins an exchange. `binding` is there when -PLUS is offered on this connection: then a client that says it could
+    /// not see that is refused (rule B71).
     ///
     /// # Errors
     /// None of today's mechanisms can fail here; trouble with SCRAM's set-up is
@@ -102,19 +108,24 @@ impl ServerExchange {
         mechanism: Mechanism,
         seed: &ChallengeSeed,
         keys: Arc<dyn ScramKeys>,
+        binding: Option<&ChannelBinding>,
     ) -> Result<Self, SaslError> {
-        let scram = |hash| State::Scram(Box::new(ServerScram::new(hash, keys)));
+        let scram = |hash| {
+            let plus = mechanism.is_plus();
+            State::Scram(Box::new(ServerScram::new(
+                hash,
+                plus,
+                binding.cloned(),
+                keys,
+            )))
+        };
         Ok(Self {
             mechanism,
             challenge: match mechanism {
                 Mechanism::CramMd5 => cram_md5::challenge(seed),
                 _ => Vec::new(),
             },
-            state: match mechanism {
-                Mechanism::ScramSha256 => scram(ScramHash::Sha256),
-                Mechanism::ScramSha1 => scram(ScramHash::Sha1),
-                Mechanism::CramMd5 | Mechanism::Plain | Mechanism::Login => State::Start,
-            },
+            state: ScramHash::of(mechanism).map_or(State::Start, scram),
         })
     }
 
@@ -147,6 +158,8 @@ impl ServerExchange {
         let step = match (state, self.mechanism) {
             (State::Start, Mechanism::Plain) => self.plain(response),
             (State::Start, Mechanism::CramMd5) => self.cram_md5(response),
+            (State::Start, Mechanism::External) => external::parse(response)
+                .map(|authzid| ServerStep::Verify(Evidence::External { authzid })),
             (State::Start | State::LoginName, _) => self.login_name(response),
             (State::LoginPassword(user), _) => login_password(&user, response),
             (State::Scram(mut scram), _) => {
@@ -210,6 +223,10 @@ impl fmt::Debug for Evidence {
                 .field("authzid", authzid)
                 .field("authcid", authcid)
                 .finish_non_exhaustive(),
+            Self::External { authzid } => f
+                .debug_struct("External")
+                .field("authzid", authzid)
+                .finish(),
             Self::CramMd5 { user, .. } => f
                 .debug_struct("CramMd5")
                 .field("user", user)

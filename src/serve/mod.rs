@@ -1,11 +1,16 @@
-//! The provider's process: bind, drop root, read both files, serve until told to stop.
+//! The provider's process: bind, drop root, read its files, serve until told to stop.
 //!
-//! Order of the start, and why: the ports are bound as root; then root is given up for good;
-//! only then are the accounts read (so a later reload, as the mail server's user, cannot fail
-//! where the start succeeded) and the mail server asked for its version and its sockets.
+//! Order of the start, and why: the ports are bound as root, and a child that stays root is started to read
+//! certificates and keys ([`keys`]); then root is given up for good; only then are the accounts read (so a later
+//! reload, as the mail server's user, cannot fail where the start succeeded) and the mail server asked for its
+//! version and its sockets.
 
+mod acceptor;
 mod asking;
+mod certificates;
 mod failures;
+mod handshake;
+pub mod keys;
 mod listener;
 mod privileges;
 mod refusal;
@@ -14,31 +19,34 @@ mod session;
 mod state;
 mod turned;
 
-use crate::accounts::{Accounts, SharedAddress, StandInKey};
+use crate::accounts::{Accounts, Misfit, StandInKey};
 use crate::config;
+use crate::handoff::inherited;
 use crate::handoff::provider::ProviderHandoff;
-use crate::smtp::{COMMAND_LIMIT, Reply};
-use crate::wire::Wire;
+use crate::tls::{HandoffTls, ServerTls};
+use crate::wire::KernelTls;
+use acceptor::Begins;
+use certificates::Certificates;
+use keys::KeyReader;
+use nix::unistd::geteuid;
 use state::{Files, State};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
+pub use certificates::CertificateError;
 pub use listener::ListenError;
 pub use privileges::PrivilegeError;
 
 /// How long the sessions that are not turned yet may take to hear 421 and close after SIGTERM.
 const STOP_TIME: Duration = Duration::from_secs(20);
-
-/// How long accepting pauses when the system has no descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the provider's process needs to know at the start.
 #[derive(Debug)]
@@ -61,9 +69,12 @@ pub enum ServeError {
     /// The accounts file.
     #[error(transparent)]
     Accounts(#[from] crate::accounts::AccountsError),
-    /// The accounts do not go with the mail server.
+    /// The accounts do not go with the rest of the configuration.
     #[error(transparent)]
-    NextHops(#[from] SharedAddress),
+    Misfit(#[from] Misfit),
+    /// The certificates.
+    #[error(transparent)]
+    Certificates(#[from] CertificateError),
     /// The mail server.
     #[error(transparent)]
     Handoff(#[from] crate::handoff::HandoffError),
@@ -77,16 +88,24 @@ pub enum ServeError {
 /// # Errors
 /// Whatever makes a start impossible; see [`ServeError`].
 pub fn run(options: Options) -> Result<(), ServeError> {
-    let listeners = listener::bind(&options.serve.listen)?;
+    // Whoever started us has no descriptor of its own in a process of root's, or in a mail server.
+    inherited::note();
+    inherited::close();
+    let listeners = Listeners {
+        in_clear: listener::bind(&options.serve.listen)?,
+        with_tls: listener::bind(&options.serve.listen_tls)?,
+    };
     listener::raise_descriptor_limit();
     let user = match &options.serve.user {
         Some(user) => user.clone(),
         None => ProviderHandoff::default_user(&options.serve)?,
     };
+    let mut certificates = Certificates::new(key_reader(&options.serve)?);
     privileges::drop_to(&user)?;
     let key = StandInKey::draw().map_err(|error| io::Error::other(error.to_string()))?;
     let accounts = Arc::new(Accounts::load(&options.serve.accounts, &key)?);
     fits(&options.serve, &accounts)?;
+    let tls = certificates.load(&options.serve, &accounts)?;
     // Password hashes may take tens of megabytes each and all of a processor: a few at a time,
     // the others wait.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -94,60 +113,108 @@ pub fn run(options: Options) -> Result<(), ServeError> {
         .enable_all()
         .max_blocking_threads(processors + 1)
         .build()?;
-    let ended = runtime.block_on(serve(options, listeners, accounts, key));
+    let files = Files {
+        serve: options.serve,
+        accounts,
+        tls,
+    };
+    let started = Started {
+        config_file: options.config_file,
+        listeners,
+        certificates,
+        key,
+    };
+    let ended = runtime.block_on(serve(started, files));
     // What is still in a blocking call (a password hash) is not waited for.
     runtime.shutdown_background();
     ended
 }
 
-/// Whether the accounts go with the mail server: each of its next hops is one customer's.
+/// What was made ready before there were threads.
+struct Started {
+    config_file: PathBuf,
+    listeners: Listeners,
+    certificates: Certificates,
+    key: StandInKey,
+}
+
+/// By how a connection on them begins.
+struct Listeners {
+    in_clear: Vec<StdListener>,
+    with_tls: Vec<StdListener>,
+}
+
+/// As root, a child that can read the files after root is given up; otherwise we read them as any other.
+fn key_reader(serve: &config::Serve) -> io::Result<KeyReader> {
+    let files = Certificates::files(serve);
+    if geteuid().is_root() && !files.is_empty() {
+        return KeyReader::with_root(files);
+    }
+    Ok(KeyReader::own())
+}
+
+/// Reads the certificates once and says whether they can be used: for a check of the configuration.
 ///
 /// # Errors
-/// Two next hops that Exim would take for one.
-pub fn fits(serve: &config::Serve, accounts: &Accounts) -> Result<(), SharedAddress> {
+/// When one cannot be read or used.
+pub fn check_certificates(
+    serve: &config::Serve,
+    accounts: &Accounts,
+) -> Result<Option<ServerTls>, CertificateError> {
+    Certificates::new(KeyReader::own()).load(serve, accounts)
+}
+
+/// Whether the accounts go with the mail server, whose next hops are each one customer's, and with `client_ca`.
+///
+/// # Errors
+/// Two next hops that Exim would take for one, or a certificate's name for which nobody vouches.
+pub fn fits(serve: &config::Serve, accounts: &Accounts) -> Result<(), Misfit> {
+    if serve.client_ca.is_none() {
+        accounts.need_no_authority()?;
+    }
     match serve.handoff {
         config::ProviderHandoff::PostfixCache => Ok(()),
         config::ProviderHandoff::EximContinue => accounts.differ_in_address(),
     }
 }
 
-async fn serve(
-    options: Options,
-    listeners: Vec<StdListener>,
-    accounts: Arc<Accounts>,
-    key: StandInKey,
-) -> Result<(), ServeError> {
-    let Options { config_file, serve } = options;
-    let handoff = ProviderHandoff::new(&serve).await?;
+async fn serve(started: Started, files: Files) -> Result<(), ServeError> {
+    let Started {
+        config_file,
+        listeners,
+        mut certificates,
+        key,
+    } = started;
+    let handoff = ProviderHandoff::new(&files.serve).await?;
+    let kernel = kernel(&files.serve);
     let mut hangup = signal(SignalKind::hangup())?;
     let (stop, stopping) = watch::channel(false);
-    let addresses: Vec<String> = listeners
-        .iter()
-        .filter_map(local)
-        .map(|at| at.to_string())
-        .collect();
     tracing::info!(
-        listen = %addresses.join(","), handoff = handoff.name(), accounts = accounts.len(),
-        hostname = %serve.hostname, "ready"
+        listen = addresses(&listeners.in_clear), listen_tls = addresses(&listeners.with_tls),
+        tls = files.serve.tls.name(), handoff_tls = files.serve.has_tls().then(|| files.serve.handoff_tls.name()), handoff = handoff.name(), accounts = files.accounts.len(),
+        hostname = %files.serve.hostname, "ready"
     );
-    let state = Arc::new(State::new(
-        Files { serve, accounts },
-        key,
-        handoff,
-        stopping,
-    ));
+    let state = Arc::new(State::new(files, key, handoff, kernel, stopping));
     let mut acceptors = JoinSet::new();
-    for listener in listeners {
-        let listener = TcpListener::from_std(listener)?;
-        acceptors.spawn(accept(listener, Arc::clone(&state)));
+    for (listeners, begins) in [
+        (listeners.in_clear, Begins::InClear),
+        (listeners.with_tls, Begins::WithTls),
+    ] {
+        for listener in listeners {
+            let listener = TcpListener::from_std(listener)?;
+            acceptors.spawn(acceptor::accept(listener, begins, Arc::clone(&state)));
+        }
     }
     let (mut term, mut int) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
+    let mut look = interval_at(Instant::now() + certificates::LOOK, certificates::LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = hangup.recv() => reload::reload(&config_file, &state),
+            _ = hangup.recv() => reload::reload(&config_file, &state, &mut certificates),
+            _ = look.tick() => reload::renew(&state, &mut certificates),
             name = first(&mut term, &mut int) => {
                 tracing::info!(signal = name, "stopping");
                 break;
@@ -159,67 +226,48 @@ async fn serve(
     if timeout(STOP_TIME, sessions).await.is_err() {
         tracing::warn!("stopped while sessions were still open; their mail stays queued");
     }
+    relays_end(&state).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Accepts until told to stop, then waits for its sessions.
-async fn accept(listener: TcpListener, state: Arc<State>) {
-    let mut sessions = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => admit(&mut sessions, &state, stream),
-                Err(error) => {
-                    // Out of descriptors, usually: the waiting peers are accepted a little later.
-                    tracing::warn!(%error, "cannot accept a connection (raise LimitNOFILE if this persists)");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
-            () = state.stopped() => break,
-        }
+/// What the kernel can do, asked only if somebody will want it.
+fn kernel(serve: &config::Serve) -> KernelTls {
+    if serve.has_tls() && serve.handoff_tls != HandoffTls::Relay {
+        KernelTls::probe()
+    } else {
+        KernelTls::none()
     }
-    drop(listener);
-    while sessions.join_next().await.is_some() {}
 }
 
-fn admit(sessions: &mut JoinSet<()>, state: &Arc<State>, stream: TcpStream) {
-    let wire = match Wire::new(stream, COMMAND_LIMIT) {
-        Ok(wire) => wire,
-        Err(error) => {
-            tracing::debug!(%error, "gone before it was greeted");
-            return;
-        }
-    };
-    let files = state.files();
-    let address = wire.peer().ip();
-    if !files.admits(address) {
-        tracing::info!(peer = %wire.peer(), "554: not in serve.sources");
-        turn_away(sessions, state, wire, refusal::not_for_you(&files));
+/// The mail server goes on with connections that our relay carries: they have their time to end.
+async fn relays_end(state: &State) {
+    let running = state.relays.running();
+    if running == 0 {
         return;
     }
-    let Some(admitted) = state.admit(address) else {
-        tracing::warn!(peer = %wire.peer(), "421: too many connections (see serve.limits)");
-        turn_away(sessions, state, wire, refusal::busy(&files));
-        return;
-    };
-    let state = Arc::clone(state);
-    sessions.spawn(async move {
-        session::serve(state, wire).await;
-        drop(admitted);
-    });
+    let limit = state.files().serve.limits.stop_time;
+    tracing::info!(
+        relays = running,
+        seconds = limit.as_secs(),
+        "waiting for connections that go through the relay (serve.limits.stop_time)"
+    );
+    if timeout(limit, state.relays.ended()).await.is_err() {
+        tracing::warn!(
+            relays = state.relays.running(),
+            "stopped while the relay was in use; what was not acknowledged stays queued"
+        );
+    }
 }
 
-/// Tells a connection that it is not served, if not too many are being told so.
-fn turn_away(sessions: &mut JoinSet<()>, state: &Arc<State>, wire: Wire, reply: Reply) {
-    let Some(room) = state.may_turn_away() else {
-        return;
-    };
-    sessions.spawn(async move {
-        refusal::turn_away(wire, &reply).await;
-        drop(room);
-    });
+/// Where they listen, for the log; nothing if there are none.
+fn addresses(listeners: &[StdListener]) -> Option<String> {
+    let all: Vec<String> = listeners
+        .iter()
+        .filter_map(local)
+        .map(|at| at.to_string())
+        .collect();
+    (!all.is_empty()).then(|| all.join(","))
 }
 
 fn local(listener: &StdListener) -> Option<SocketAddr> {

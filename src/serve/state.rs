@@ -7,6 +7,8 @@ use crate::config;
 use crate::handoff::provider::ProviderHandoff;
 use crate::sasl::Mechanism;
 use crate::smtp::next_hop::NextHop;
+use crate::tls::{Facts, ServerTls};
+use crate::wire::{KernelTls, Relays};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -29,27 +31,51 @@ pub(super) struct State {
     connected: Mutex<Connected>,
     failures: Mutex<Failures>,
     turned_away: Arc<Semaphore>,
+    /// Which sessions under TLS the kernel can carry.
+    pub(super) kernel: KernelTls,
+    /// Those that it does not carry.
+    pub(super) relays: Relays,
+    /// Customers whose TLS the kernel could not serve, as long as this process lives.
+    relay_only: Mutex<HashSet<String>>,
     /// Turns true once, at SIGTERM.
     pub(super) stopping: watch::Receiver<bool>,
 }
 
-/// Both of the operator's files as they were read together (SIGHUP replaces the whole).
+/// The operator's files as they were read together (SIGHUP replaces the whole).
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) serve: config::Serve,
     pub(super) accounts: Arc<Accounts>,
+    /// None where no address has TLS.
+    pub(super) tls: Option<ServerTls>,
 }
 
 impl Files {
-    /// What to offer: what the operator allows and at least one account can use (conflict X5).
-    pub(super) fn offered(&self) -> Vec<Mechanism> {
+    /// What to offer without TLS: what the operator allows there and at least one account can use (conflict X5).
+    pub(super) fn offered_in_clear(&self) -> Vec<Mechanism> {
         let possible = self.accounts.mechanisms_possible();
         self.serve
-            .mechanisms
-            .iter()
-            .copied()
+            .mechanisms_in_clear()
             .filter(|one| possible.contains(one))
             .collect()
+    }
+
+    /// What to offer inside TLS. SCRAM stands for its -PLUS form as well (rule B71); EXTERNAL is for those who have
+    /// shown a certificate (rule B75).
+    pub(super) fn offered_in_tls(&self, facts: &Facts) -> Vec<Mechanism> {
+        let possible = self.accounts.mechanisms_possible();
+        let can = |one: &Mechanism| {
+            possible.contains(one) && (*one != Mechanism::External || facts.peer.is_some())
+        };
+        let mut offered: Vec<Mechanism> = self
+            .serve
+            .mechanisms_in_tls()
+            .filter(can)
+            .flat_map(|one| one.plus().into_iter().chain([one]))
+            .collect();
+        offered.sort();
+        offered.dedup();
+        offered
     }
 
     /// May this address connect at all? In addition to, never instead of, AUTH (rule R31).
@@ -99,8 +125,10 @@ impl State {
         files: Files,
         key: StandInKey,
         handoff: ProviderHandoff,
+        kernel: KernelTls,
         stopping: watch::Receiver<bool>,
     ) -> Self {
+        let relays = Relays::new(files.serve.limits.relay_idle_time);
         Self {
             key,
             files: RwLock::new(Arc::new(files)),
@@ -109,6 +137,9 @@ impl State {
             connected: Mutex::default(),
             failures: Mutex::default(),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
+            kernel,
+            relays,
+            relay_only: Mutex::default(),
             stopping,
         }
     }
@@ -122,6 +153,16 @@ impl State {
     /// Puts newly read files in place for the sessions to come.
     pub(super) fn replace(&self, files: Files) {
         *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
+    }
+
+    /// From now on this customer's sessions go through the relay.
+    pub(super) fn relay_only(&self, user: &str) {
+        lock(&self.relay_only).insert(user.to_owned());
+    }
+
+    /// Has the kernel failed this customer?
+    pub(super) fn is_relay_only(&self, user: &str) -> bool {
+        lock(&self.relay_only).contains(user)
     }
 
     /// Ends when the process was told to stop.

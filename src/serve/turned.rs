@@ -10,7 +10,7 @@ use super::state::{Files, State};
 use crate::handoff::Reversed;
 use crate::odmr::Turned;
 use crate::odmr::greeting::{Greeting, GreetingStep};
-use crate::report::safe;
+use crate::report::{self, safe};
 use crate::smtp::{Offer, Reply, ReplyReader};
 use crate::wire::Wire;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const QUIT_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Part<'a> {
     pub(super) state: &'a State,
     pub(super) files: &'a Files,
-    pub(super) id: &'a str,
+    pub(super) closing: &'a mut report::Session,
     /// The machine's proof: who, and which domains.
     pub(super) proof: Turned,
 }
@@ -46,12 +46,19 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
             return format!("{end}, the mail stays queued");
         }
     };
-    tracing::info!(session = part.id, customer = %safe(&customer), "greeted");
-    let released = match wire.release() {
+    let session = part.closing.id().to_owned();
+    tracing::info!(session, customer = %safe(&customer), "greeted");
+    if offer.starttls && wire.facts().is_some() {
+        tracing::warn!(
+            session, user = %safe(part.proof.user()),
+            "the customer's mail server offers STARTTLS inside TLS, the mail server here must not take it up (the customer should switch it off on that service)"
+        );
+    }
+    let released = match wire.release(&part.state.relays).await {
         Ok(released) => released,
         Err(error) => return format!("{error}, the mail stays queued"),
     };
-    let session = part.id.to_owned();
+    part.closing.carried(released.carriage().name());
     let reversed = Reversed {
         released,
         customer,
@@ -62,6 +69,13 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
     };
     let ended = ready.run(reversed, part.state.stopping.clone()).await;
     drop(reserved);
+    if ended.control_record {
+        part.state.relay_only(part.proof.user());
+        tracing::warn!(
+            session = part.closing.id(), user = %safe(part.proof.user()),
+            "the customer's TLS sent a record that no mail server can read: its next sessions go through the relay"
+        );
+    }
     ended.how
 }
 

@@ -1,6 +1,8 @@
 //! What a handshake has shown: for the log, and for decisions that hang on it.
 
 use super::Fingerprint;
+use rustls::pki_types::CertificateDer;
+use rustls::{CipherSuite, ConnectionCommon, ProtocolVersion};
 use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -66,6 +68,56 @@ pub struct Facts {
     pub peer: Option<PeerCertificate>,
     /// For SCRAM-*-PLUS; none under TLS 1.2.
     pub binding: Option<Binding>,
+}
+
+impl Facts {
+    /// Of a connection whose handshake is finished; none if it is not.
+    pub(super) fn of<Side>(
+        connection: &ConnectionCommon<Side>,
+        server_name: Option<String>,
+        trusted: impl Fn(&[CertificateDer<'static>]) -> bool,
+    ) -> Option<Self> {
+        let version = match connection.protocol_version()? {
+            ProtocolVersion::TLSv1_3 => Version::Tls13,
+            ProtocolVersion::TLSv1_2 => Version::Tls12,
+            _ => return None,
+        };
+        let peer = connection.peer_certificates().and_then(|chain| {
+            let leaf = chain.first()?;
+            Some(PeerCertificate {
+                fingerprint: Fingerprint::of(leaf),
+                der: leaf.to_vec(),
+                trusted: trusted(chain),
+            })
+        });
+        let binding = match version {
+            Version::Tls13 => connection
+                .export_keying_material([0_u8; 32], BINDING_LABEL, Some(b""))
+                .ok()
+                .map(Binding),
+            Version::Tls12 => None,
+        };
+        Some(Self {
+            version,
+            cipher: registered_name(connection.negotiated_cipher_suite()?.suite()),
+            server_name,
+            peer,
+            binding,
+        })
+    }
+}
+
+/// RFC 9266 2.
+const BINDING_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+
+/// The library has names of its own for those of TLS 1.3.
+fn registered_name(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other.as_str().unwrap_or("unknown"),
+    }
 }
 
 impl fmt::Display for Facts {

@@ -4,12 +4,14 @@
 //! the provider wait), yet the operator wants to know how long the session took. The kernel
 //! is asked for this one connection, and where it does not know it that way, its list of all
 //! TCP connections of this network namespace is read: `/proc/net/tcp` and `tcp6`.
+//! A connection that a relay of this process carries is seen there.
 
+use super::relay::RelayView;
 use super::sock_diag;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// The kernel's number for an established connection (`include/net/tcp_states.h`).
 const ESTABLISHED: &str = "01";
@@ -23,6 +25,43 @@ pub enum Followed {
     StillOpen,
     /// The table cannot be read here.
     Unseen,
+}
+
+/// What can still be seen of a connection whose descriptor is somebody else's.
+#[derive(Debug, Clone)]
+pub enum View {
+    /// The TCP connection with these addresses.
+    Socket {
+        /// Ours.
+        local: SocketAddr,
+        /// The peer's.
+        peer: SocketAddr,
+    },
+    /// The relay that carries it.
+    Relay(RelayView),
+}
+
+impl View {
+    /// Neither side has closed; `None` where nobody can tell.
+    #[must_use]
+    pub fn is_open(&self) -> Option<bool> {
+        match self {
+            Self::Socket { local, peer } => is_established(*local, *peer),
+            Self::Relay(relay) => Some(relay.is_open()),
+        }
+    }
+
+    /// Watches until the session is over. A relay is over when it has carried everything to its end: a process that
+    /// ends before takes the last octets with it.
+    pub async fn until_closed(&self, limit: Duration) -> Followed {
+        match self {
+            Self::Socket { local, peer } => until_closed(*local, *peer, limit).await,
+            Self::Relay(relay) => match timeout(limit, relay.ended()).await {
+                Ok(_) => Followed::Ended,
+                Err(_) => Followed::StillOpen,
+            },
+        }
+    }
 }
 
 /// Watches the connection between `local` and `peer` until it is no longer established.

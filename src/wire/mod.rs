@@ -4,32 +4,52 @@
 //!
 //! * **Nothing is read beyond a line.** Bytes are looked at with `MSG_PEEK` and taken only up
 //!   to the line end they belong to, so whatever a peer sends early stays in the kernel, where
-//!   [`Wire::pending`] sees it and a mail server can still read it (rules C4, C5, C6).
+//!   [`Wire::pending`] sees it and a mail server can still read it (rules C4, C5, C6). Under TLS
+//!   nothing is read beyond the record that the line ends in.
 //! * **[`Wire::release`] is the only way to the descriptor.** It leaves the reactor, clears
 //!   `O_NONBLOCK` (which lives in the open file description that the mail server will share)
-//!   and refuses while part of a line has been taken.
+//!   and refuses while part of a line has been taken. Under TLS the kernel must have the keys by
+//!   then ([`Wire::into_kernel`]), or the descriptor is the end of a [`relay`].
 //! * Time limits are the caller's: nothing here waits on a clock except [`Wire::close`].
 //!
-//! TLS will stand between the socket and the lines here; callers see no difference.
+//! TLS stands between the socket and the lines once [`Wire::accept_tls`] or [`Wire::connect_tls`] has
+//! put it there; lines come and go as before.
 
+#[allow(
+    unsafe_code,
+    reason = "one call of sendmsg(2) with a control message that no library builds"
+)]
+mod close_notify;
 pub mod follow;
+mod handshake;
+pub mod kernel_tls;
+mod reading;
+mod record;
+pub mod relay;
 mod released;
 mod sock_diag;
+mod stream;
+mod tcp_info;
+mod turn;
 
-pub use released::Released;
+pub use kernel_tls::KernelTls;
+pub use relay::{RelayEnd, RelayView, Relays};
+pub use released::{Carriage, Released};
+pub use tcp_info::TcpInfo;
+pub use turn::{Uncommitted, Way};
 
-use crate::smtp::line::{Line, LineError, LineReader};
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv};
+use crate::smtp::line::LineReader;
+use crate::tls::{self, Facts};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
-use tokio::io::{AsyncWriteExt, Interest};
+use stream::Stream;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-/// How much is looked at in one system call. A command line has at most 512 octets.
-const LOOK: usize = 2048;
+/// How much is dropped in one system call while a close is waited for.
+const SCRAP: usize = 2048;
 
 /// How long [`Wire::close`] waits for the peer to close as well.
 const LINGER: Duration = Duration::from_secs(1);
@@ -50,19 +70,38 @@ pub enum WireError {
     Closed,
     /// The connection broke.
     #[error("the connection broke: {0}")]
-    Broken(#[from] io::Error),
+    Broken(io::Error),
+    /// It ended without the end of TLS: the peer is gone, or somebody cut the connection.
+    #[error("the connection was cut: it ended without the end of TLS")]
+    Truncated,
+    /// What the peer sent is not what TLS allows, or it said so of ours.
+    #[error("TLS failed: {0}")]
+    Tls(String),
     /// Part of a line was taken from the socket, so it cannot be handed over.
     #[error("part of a line was already read")]
     PartialLine,
 }
 
+impl From<io::Error> for WireError {
+    fn from(error: io::Error) -> Self {
+        let inside = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match inside.map(tls::in_words) {
+            Some(text) => Self::Tls(text),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => Self::Truncated,
+            None => Self::Broken(error),
+        }
+    }
+}
+
 /// A connected peer.
 #[derive(Debug)]
 pub struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     reader: LineReader,
     peer: SocketAddr,
     local: SocketAddr,
+    /// Of the handshake, if there was one.
+    facts: Option<Box<Facts>>,
 }
 
 impl Wire {
@@ -84,10 +123,11 @@ impl Wire {
         socket.set_tcp_keepalive(&keepalive)?;
         socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
         Ok(Self {
-            stream,
+            stream: Stream::Plain(stream),
             reader: LineReader::new(limit),
             peer,
             local,
+            facts: None,
         })
     }
 
@@ -108,127 +148,84 @@ impl Wire {
         self.reader.set_limit(limit);
     }
 
-    /// The next line, or what was wrong with it; the octets behind it stay in the kernel.
-    ///
-    /// Cancel-safe: a part of a line that was taken is kept for the next call.
-    ///
-    /// # Errors
-    /// [`WireError::Closed`] when the peer closed, [`WireError::Broken`] when it is lost.
-    pub async fn line(&mut self) -> Result<Result<Line, LineError>, WireError> {
-        loop {
-            self.stream.readable().await?;
-            let (stream, reader) = (&self.stream, &mut self.reader);
-            match stream.try_io(Interest::READABLE, || take_line(stream, reader)) {
-                Ok(Taken::Line(line)) => return Ok(line),
-                Ok(Taken::Part) => {}
-                Ok(Taken::End) => return Err(WireError::Closed),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
     /// Writes all octets.
     ///
     /// # Errors
     /// [`WireError::Broken`] when the peer cannot be written to any more.
     pub async fn send(&mut self, octets: &[u8]) -> Result<(), WireError> {
-        Ok(self.stream.write_all(octets).await?)
-    }
-
-    /// Has the peer sent anything that nobody has read? Asked at the turn (rules C4, C5).
-    ///
-    /// # Errors
-    /// [`WireError::Broken`] when the connection is lost.
-    pub fn pending(&self) -> Result<bool, WireError> {
-        let mut one = [0_u8; 1];
-        match recv(
-            self.stream.as_raw_fd(),
-            &mut one,
-            MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
-        ) {
-            Ok(octets) => Ok(octets > 0),
-            Err(Errno::EAGAIN) => Ok(false),
-            Err(errno) => Err(io::Error::from(errno).into()),
+        match &mut self.stream {
+            Stream::Plain(stream) | Stream::Kernel(stream) => stream.write_all(octets).await?,
+            Stream::Tls(stream) => {
+                stream.write_all(octets).await?;
+                stream.flush().await?;
+            }
+            Stream::Failed(_) | Stream::Gone => return Err(WireError::Closed),
         }
+        Ok(())
     }
 
-    /// Lets go of the socket, ready for a mail server: blocking, nothing taken from it.
-    ///
-    /// # Errors
-    /// [`WireError::PartialLine`] when an unfinished line was taken, [`WireError::Broken`]
-    /// when the socket refuses; the connection is closed then.
-    pub fn release(self) -> Result<Released, WireError> {
-        if !self.reader.is_empty() {
-            return Err(WireError::PartialLine);
-        }
-        let stream = self.stream.into_std()?;
-        stream.set_nonblocking(false)?;
-        // As the mail server would have it: its writes are parts of a message, not replies.
-        stream.set_nodelay(false)?;
-        Ok(Released::new(OwnedFd::from(stream), self.peer, self.local))
-    }
-
-    /// Closes in an orderly way: our last reply is on its way before the socket goes.
+    /// Closes in an orderly way: our last reply is on its way before the socket goes, and under TLS the
+    /// `close_notify` behind it (RFC 8446 6.1, rule B56).
     ///
     /// A socket that is closed with unread octets sends a reset, which may overtake the reply
     /// and destroy it. So the peer's octets are read and dropped until it closes, or for a
     /// second.
     pub async fn close(mut self) {
-        if self.stream.shutdown().await.is_err() {
-            return;
-        }
-        let drained = async {
-            loop {
-                if self.stream.readable().await.is_err() {
-                    return;
+        let closed = async {
+            match &mut self.stream {
+                Stream::Plain(stream) | Stream::Failed(stream) => stream.shutdown().await,
+                Stream::Kernel(stream) => {
+                    // A peer that has gone needs none.
+                    close_notify::send(stream.as_fd()).ok();
+                    stream.shutdown().await
                 }
-                let mut scrap = [0_u8; LOOK];
-                match self.stream.try_read(&mut scrap) {
-                    Ok(0) => return,
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => return,
-                }
+                Stream::Tls(stream) => stream.shutdown().await,
+                Stream::Gone => return,
+            }
+            .ok();
+            if let Some(socket) = self.stream.socket() {
+                drain(socket).await;
             }
         };
         // Running out of time is as good an end as the peer's own close.
-        tokio::time::timeout(LINGER, drained)
+        tokio::time::timeout(LINGER, closed)
             .await
             .unwrap_or_default();
     }
 }
 
-/// What one look at the socket brought.
-enum Taken {
-    Line(Result<Line, LineError>),
-    Part,
-    End,
-}
-
-/// Looks at what is there and takes no more than belongs to the line.
-fn take_line(stream: &TcpStream, reader: &mut LineReader) -> io::Result<Taken> {
-    let mut look = [0_u8; LOOK];
-    let fd = stream.as_raw_fd();
-    let seen = recv(fd, &mut look, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)?;
-    let Some(octets) = look.get(..seen).filter(|octets| !octets.is_empty()) else {
-        return Ok(Taken::End);
-    };
-    let (used, line) = reader.feed(octets);
-    let Some(part) = look.get_mut(..used) else {
-        return Err(io::Error::other(
-            "the line reader took more than it was given",
-        ));
-    };
-    if recv(fd, part, MsgFlags::MSG_DONTWAIT)? != used {
-        return Err(io::Error::other(
-            "octets vanished between looking and reading",
-        ));
+/// Reads and drops until the peer closes.
+async fn drain(socket: &TcpStream) {
+    loop {
+        if socket.readable().await.is_err() {
+            return;
+        }
+        let mut scrap = [0_u8; SCRAP];
+        match socket.try_read(&mut scrap) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
     }
-    Ok(line.map_or(Taken::Part, Taken::Line))
 }
 
 /// An IPv4 peer on an IPv6 socket is an IPv4 peer to everybody who reads its address.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LineReader, SocketAddr, Stream, Wire};
+    use tokio::net::TcpStream;
+
+    /// Thousands of connections wait without TLS: what TLS needs stands behind two pointers.
+    #[test]
+    fn a_plain_connection_does_not_pay_for_tls() {
+        let pointer = size_of::<usize>();
+        let before = size_of::<TcpStream>() + size_of::<LineReader>() + 2 * size_of::<SocketAddr>();
+        assert!(size_of::<Wire>() <= before + 2 * pointer);
+        assert!(size_of::<Stream>() <= size_of::<TcpStream>() + pointer);
+    }
 }

@@ -1,145 +1,173 @@
 //! The data path: provider's Postfix to customer's Postfix, with turnabout between them only
-//! until the turn; beside it the same delivery without turnabout, and fetchmail.
+//! until the turn, or with its relay; beside it the same delivery without turnabout, and fetchmail.
 
+use crate::Size;
 use crate::figures::{Table, median, ratio_with_spread};
-use crate::transfer::{Batch, Rig, Transfer, Way};
+use crate::rig::Rig;
+use crate::transfer::{Batch, Transfer};
+use crate::way::{Carriage, Way};
 
-const SMALL: Batch = Batch {
-    messages: 1000,
-    size: 10 * 1024,
-};
-const BIG: Batch = Batch {
-    messages: 1,
-    size: 100 * 1024 * 1024,
-};
+/// How often, and how much each time.
+struct Plan {
+    name: &'static str,
+    batch: Batch,
+    rounds: usize,
+    /// Rounds in which fetchmail takes part, which is slow.
+    with_fetchmail: usize,
+}
 
-pub fn measure(quick: bool, table: &mut Table) {
-    let directory = tempfile::tempdir().unwrap();
-    let rig = Rig::new(directory.path());
-    let (small, big) = if quick {
-        (
-            Batch {
-                messages: 100,
-                ..SMALL
-            },
-            Batch {
-                size: 10 * 1024 * 1024,
-                ..BIG
-            },
-        )
-    } else {
-        (SMALL, BIG)
+fn plans(size: Size) -> [Plan; 2] {
+    let plan = |name, messages, octets, rounds, with_fetchmail| Plan {
+        name,
+        batch: Batch {
+            messages,
+            size: octets,
+        },
+        rounds,
+        with_fetchmail,
     };
-    let (pairs, with_fetchmail) = if quick { (2, 1) } else { (7, 3) };
-    for (batch, name) in [(small, "many small messages"), (big, "one big message")] {
-        let runs = Runs::of(&rig, batch, pairs, with_fetchmail);
-        runs.report(name, batch, table);
+    const KIB: usize = 1024;
+    const MIB: usize = 1024 * KIB;
+    let (small, big) = ("many small messages", "one big message");
+    match size {
+        Size::Whole => [
+            plan(small, 1000, 10 * KIB, 7, 2),
+            // One takes a second or two, and so the machine's moods show more.
+            plan(big, 1, 100 * MIB, 15, 3),
+        ],
+        Size::Quick => [
+            plan(small, 100, 10 * KIB, 2, 1),
+            plan(big, 1, 10 * MIB, 2, 1),
+        ],
+        Size::Emulated => [
+            plan(small, 100, 10 * KIB, 7, 0),
+            plan(big, 1, 20 * MIB, 7, 0),
+        ],
     }
 }
 
-/// What was measured, in pairs: `ours[n]` ran beside `direct[n]` and `fetchmail[n]`.
-#[derive(Default)]
-struct Runs {
-    ours: Vec<Transfer>,
-    direct: Vec<Transfer>,
-    fetchmail: Vec<Transfer>,
+/// Without TLS, or with it; `only` is the beginning of a plan's name.
+pub fn measure(tls: bool, size: Size, only: Option<&str>, table: &mut Table) {
+    let directory = tempfile::tempdir().unwrap();
+    let rig = if tls {
+        Rig::tls(directory.path())
+    } else {
+        Rig::plain(directory.path())
+    };
+    let ours: Vec<Way> = rig.carriages().map(Way::Turnabout).collect();
+    let (theirs, slow) = if tls {
+        (
+            vec![Way::OwnTlsKept, Way::OwnTls],
+            Way::Fetchmail(Carriage::Relay),
+        )
+    } else {
+        (vec![Way::Direct], Way::Fetchmail(Carriage::Plain))
+    };
+    let mut ways = ours.clone();
+    ways.extend(&theirs);
+    for plan in plans(size) {
+        if only.is_some_and(|only| !plan.name.starts_with(only)) {
+            continue;
+        }
+        let runs = Runs::of(&rig, &plan, &ways, slow);
+        for our in &ours {
+            runs.report(*our, &plan, &theirs, slow, table);
+        }
+    }
 }
 
+/// What was measured, in rounds: the n-th transfer of each way ran beside the n-th of the others.
+struct Runs(Vec<(Way, Vec<Transfer>)>);
+
 impl Runs {
-    fn of(rig: &Rig, batch: Batch, pairs: usize, with_fetchmail: usize) -> Self {
-        let mut runs = Self::default();
-        let one = |way: Way| {
-            let transfer = rig.transfer(way, batch);
-            eprintln!(
-                "{} x {} octets, {}: {:.2} s, processor {:.2} s, of which serve {:.4} s + commands {:.2} s, fetch {:.4} s",
-                batch.messages,
-                batch.size,
-                way.name(),
-                transfer.seconds,
-                transfer.cpu,
-                transfer.serve,
-                transfer.commands,
-                transfer.fetch,
-            );
-            transfer
-        };
-        for pair in 0..=pairs {
-            let (ours, direct) = if pair % 2 == 0 {
-                let ours = one(Way::Turnabout);
-                (ours, one(Way::Direct))
-            } else {
-                let direct = one(Way::Direct);
-                (one(Way::Turnabout), direct)
-            };
-            // The first pair warms up.
-            if pair > 0 {
-                runs.ours.push(ours);
-                runs.direct.push(direct);
-                if pair <= with_fetchmail {
-                    runs.fetchmail.push(one(Way::Fetchmail));
+    fn of(rig: &Rig, plan: &Plan, ways: &[Way], slow: Way) -> Self {
+        let mut runs = Self(Vec::new());
+        for round in 0..=plan.rounds {
+            let mut order: Vec<Way> = ways.to_vec();
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            // The first round warms up.
+            if (1..=plan.with_fetchmail).contains(&round) {
+                order.push(slow);
+            }
+            for way in order {
+                let transfer = rig.transfer(way, plan.batch);
+                show(way, plan.batch, &transfer);
+                if round > 0 {
+                    runs.add(way, transfer);
                 }
             }
         }
         runs
     }
 
-    fn report(&self, name: &str, batch: Batch, table: &mut Table) {
-        let count = f64::from(u32::try_from(batch.messages).unwrap_or(u32::MAX));
-        let octets = count * f64::from(u32::try_from(batch.size).unwrap_or(u32::MAX));
-        let of =
-            |all: &[Transfer], get: fn(&Transfer) -> f64| all.iter().map(get).collect::<Vec<f64>>();
-        let seconds = |one: &Transfer| one.seconds;
-        let speed = |all: &[Transfer]| {
-            let seconds = median(&of(all, seconds));
-            if batch.messages > 1 {
-                format!("{:.0} messages/s", count / seconds)
-            } else {
-                format!("{:.0} MB/s", octets / seconds / 1e6)
-            }
-        };
-        let ours = speed(&self.ours);
+    fn add(&mut self, way: Way, transfer: Transfer) {
+        match self.0.iter_mut().find(|(found, _)| *found == way) {
+            Some((_, transfers)) => transfers.push(transfer),
+            None => self.0.push((way, vec![transfer])),
+        }
+    }
+
+    fn of_way(&self, way: Way, get: fn(&Transfer) -> f64) -> Vec<f64> {
+        let found = self.0.iter().find(|(found, _)| *found == way);
+        found.map_or_else(Vec::new, |(_, all)| all.iter().map(get).collect())
+    }
+
+    fn speed(&self, way: Way, batch: Batch) -> String {
+        let seconds = median(&self.of_way(way, |one| one.seconds));
+        let number = |value: usize| f64::from(u32::try_from(value).unwrap_or(u32::MAX));
+        if batch.messages > 1 {
+            format!("{:.0} messages/s", number(batch.messages) / seconds)
+        } else {
+            format!("{:.0} MB/s", number(batch.size) / seconds / 1e6)
+        }
+    }
+
+    fn report(&self, our: Way, plan: &Plan, theirs: &[Way], slow: Way, table: &mut Table) {
+        let (name, batch) = (plan.name, plan.batch);
+        let ours = format!("{} {}", our.name(), self.speed(our, batch));
         let what = format!("{name} ({} x {} octets)", batch.messages, batch.size);
         // Speeds are to each other as the times the other way round.
-        for (other, transfers) in [
-            ("direct Postfix to Postfix", &self.direct),
-            ("fetchmail", &self.fetchmail),
-        ] {
-            let ratio = ratio_with_spread(&of(transfers, seconds), &of(&self.ours, seconds));
-            table.add(
-                &what,
-                &ours,
-                &format!("{other} {}", speed(transfers)),
-                &ratio,
-            );
+        let seconds = self.of_way(our, |one| one.seconds);
+        let fetchmail = (plan.with_fetchmail > 0).then_some(slow);
+        for other in theirs.iter().copied().chain(fetchmail) {
+            let ratio = ratio_with_spread(&self.of_way(other, |one| one.seconds), &seconds);
+            let speed = format!("{} {}", other.name(), self.speed(other, batch));
+            table.add(&what, &ours, &speed, &ratio);
         }
-        let share = |get: fn(&Transfer) -> f64| {
-            let shares: Vec<f64> = self
-                .ours
-                .iter()
-                .map(|one| 100.0 * get(one) / one.cpu)
-                .collect();
-            median(&shares)
-        };
+        let share = |get: fn(&Transfer) -> f64| median(&self.of_way(our, get));
+        let others: Vec<String> = theirs
+            .iter()
+            .map(|other| {
+                let cpu = median(&self.of_way(*other, |one| one.cpu));
+                format!("{} {cpu:.2} s", other.name())
+            })
+            .collect();
         table.add(
-            &format!("processor time of the transfer, {name}"),
+            &format!("processor time of the transfer, {name}, {}", our.name()),
             &format!(
                 "serve {:.2} % + fetch {:.2} % (and the Postfix commands that serve runs {:.1} %)",
-                share(|one| one.serve),
-                share(|one| one.fetch),
-                share(|one| one.commands),
+                share(|one| 100.0 * one.serve / one.cpu),
+                share(|one| 100.0 * one.fetch / one.cpu),
+                share(|one| 100.0 * one.commands / one.cpu),
             ),
             &format!(
-                "all processes of both hosts {:.2} s; direct {:.2} s",
-                median(&of(&self.ours, |one| one.cpu)),
-                median(&of(&self.direct, |one| one.cpu))
+                "all processes of both hosts {:.2} s; {}",
+                share(|one| one.cpu),
+                others.join("; ")
             ),
-            &format!("{:.2} %", share(|one| one.serve + one.fetch)),
+            &format!(
+                "{:.2} %",
+                share(|one| 100.0 * (one.serve + one.fetch) / one.cpu)
+            ),
         );
-        let peak = |get: fn(&Transfer) -> u64| self.ours.iter().map(get).max().unwrap_or(0) / 1024;
+        let peak =
+            |get: fn(&Transfer) -> f64| self.of_way(our, get).into_iter().fold(0.0, f64::max);
         table.add(
-            &format!("most memory ever resident, {name}"),
+            &format!("most memory ever resident, {name}, {}", our.name()),
             &format!(
-                "serve {} MiB, fetch {} MiB",
+                "serve {:.0} MiB, fetch {:.0} MiB",
                 peak(|one| one.serve_peak),
                 peak(|one| one.fetch_peak)
             ),
@@ -147,4 +175,19 @@ impl Runs {
             "",
         );
     }
+}
+
+/// For whoever watches.
+fn show(way: Way, batch: Batch, transfer: &Transfer) {
+    eprintln!(
+        "{} x {} octets, {}: {:.2} s, processor {:.2} s, of which serve {:.4} s + commands {:.2} s, fetch {:.4} s",
+        batch.messages,
+        batch.size,
+        way.name(),
+        transfer.seconds,
+        transfer.cpu,
+        transfer.serve,
+        transfer.commands,
+        transfer.fetch,
+    );
 }

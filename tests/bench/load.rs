@@ -2,6 +2,7 @@
 
 use crate::accounts;
 use crate::session::{Login, Session};
+use rustls::ClientConfig;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// What the customers do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     pub server: SocketAddr,
     pub login: Login,
+    pub tls: Option<Arc<ClientConfig>>,
     /// How many at once.
     pub customers: usize,
     pub time: Duration,
@@ -40,11 +42,12 @@ pub async fn run(plan: Plan) -> Outcome {
     let mut customers = JoinSet::new();
     for number in 0..plan.customers {
         let failures = Arc::clone(&failures);
+        let plan = plan.clone();
         customers.spawn(async move {
             let mut times = Vec::new();
             while begin.elapsed() < plan.time {
                 let at = Instant::now();
-                match one(plan, number).await {
+                match one(&plan, number).await {
                     Ok(()) => times.push(at.elapsed().as_secs_f64() * 1000.0),
                     Err(error) => {
                         if failures.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -77,9 +80,9 @@ pub async fn run(plan: Plan) -> Outcome {
     }
 }
 
-async fn one(plan: Plan, number: usize) -> io::Result<()> {
+async fn one(plan: &Plan, number: usize) -> io::Result<()> {
     let user = accounts::user(number);
-    let mut session = Session::open(plan.server, number).await?;
+    let mut session = Session::open(plan.server, number, plan.tls.as_ref()).await?;
     session.login(plan.login, &user).await?;
     if plan.own_domain {
         session
@@ -111,7 +114,7 @@ pub async fn open(server: SocketAddr, how_many: usize, idle: Idle) -> Vec<Sessio
             opened.extend(kept(session));
         }
         opening.spawn(async move {
-            let mut session = Session::open(server, number).await?;
+            let mut session = Session::open(server, number, None).await?;
             if let Idle::LoggedIn(login) = idle {
                 session
                     .login(login, &accounts::user(number % accounts::ACCOUNTS))

@@ -1,8 +1,8 @@
 //! The figures of the README, measured beside the programs that turnabout is compared with.
 //!
 //! `tests/bench/run` runs everything and prints the table; `cargo bench --bench figures -- data`
-//! or `-- negotiation` or `-- idle` runs a part. Nothing here asserts a time: a measurement that
-//! fails says what went wrong, and a slow one is a figure.
+//! or another of [`PARTS`] runs a part. Nothing here asserts a time: a measurement that fails says
+//! what went wrong, and a slow one is a figure.
 //!
 //! Everything happens in throw-away hosts made by `contrib/lab`, so it needs root, and in pairs:
 //! first the one, then the other, then the other way round, so that what the machine does beside
@@ -22,17 +22,22 @@
 )]
 
 mod accounts;
+mod certificate;
 mod data;
 mod figures;
 mod helper;
 mod hosts;
+mod kernel;
 mod load;
 mod negotiation;
 mod nginx;
 mod process;
 mod provider;
+mod queue;
+mod rig;
 mod session;
 mod transfer;
+mod way;
 
 use figures::Table;
 
@@ -50,31 +55,64 @@ fn main() {
     }
 }
 
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    Whole,
+    /// Whether it works at all: figures that mean little.
+    Quick,
+    /// For a machine that is itself a program: less of it, as often.
+    Emulated,
+}
+
+const PARTS: [&str; 5] = ["data", "data-tls", "negotiation", "negotiation-tls", "idle"];
+
 /// Runs the parts that were named, or all.
 fn measure(words: &[&str]) {
-    let parts: Vec<&str> = words
+    let (options, parts): (Vec<&str>, Vec<&str>) = words
         .iter()
         .copied()
-        .filter(|word| !word.starts_with("--"))
-        .collect();
-    let quick = words.contains(&"--quick");
+        .partition(|word| word.starts_with("--"));
     let wanted = |part| parts.is_empty() || parts.contains(&part);
-    if let Some(unknown) = parts
-        .iter()
-        .find(|part| !["data", "negotiation", "idle"].contains(*part))
-    {
-        eprintln!("no part is called '{unknown}' (there are: data, negotiation, idle)");
+    if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(*part)) {
+        eprintln!(
+            "no part is called '{unknown}' (there are: {})",
+            PARTS.join(", ")
+        );
         std::process::exit(64);
+    }
+    let (mut size, mut only) = (Size::Whole, None);
+    for option in options {
+        match option {
+            "--quick" => size = Size::Quick,
+            "--emulated" => size = Size::Emulated,
+            "--many" => only = Some("many"),
+            "--one" => only = Some("one"),
+            // Cargo's own.
+            "--bench" => {}
+            unknown => {
+                eprintln!(
+                    "unknown option {unknown} (there are: --quick, --emulated, --many, --one)"
+                );
+                std::process::exit(64);
+            }
+        }
     }
     let mut table = Table::default();
     if wanted("data") {
-        data::measure(quick, &mut table);
+        data::measure(false, size, only, &mut table);
+    }
+    if wanted("data-tls") {
+        data::measure(true, size, only, &mut table);
     }
     if wanted("negotiation") {
-        negotiation::measure("sessions", quick, &mut table);
+        negotiation::measure("sessions", size, &mut table);
+    }
+    if wanted("negotiation-tls") {
+        negotiation::measure("sessions-tls", size, &mut table);
     }
     if wanted("idle") {
-        negotiation::measure("idle", quick, &mut table);
+        negotiation::measure("idle", size, &mut table);
     }
     println!("\n{table}");
 }

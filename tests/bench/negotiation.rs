@@ -12,13 +12,21 @@
 //! Each carries the whole of its own way to the answer, on the same processors, which it shares
 //! with its helpers and with the load generator. Besides, one line shows turnabout alone: the
 //! customer asks for a domain that is not its own and is refused without the queue being asked.
+//!
+//! With TLS the session has STARTTLS, a whole handshake (TLS 1.3, X25519, the same certificate of
+//! ECDSA on P-256 at both servers, nothing resumed) and EHLO once more behind its first EHLO. The
+//! customers' own part of the handshake, with the check of the certificate, runs on the same
+//! processors and is the same for both.
 
+use crate::certificate::Certificate;
 use crate::figures::{Table, median, ratio_with_spread};
 use crate::hosts::{Host, Running};
 use crate::load::{self, Idle, Outcome, Plan};
 use crate::nginx::Nginx;
+use crate::provider::Serve;
 use crate::session::Login;
-use crate::{accounts, process, provider};
+use crate::way::Carriage;
+use crate::{Size, accounts, process};
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,13 +38,13 @@ const IDLE: usize = 5000;
 const CUSTOMERS: usize = 64;
 
 /// Runs this program again inside a provider's host: `inside PART DIRECTORY [--quick]`.
-pub fn measure(part: &str, quick: bool, table: &mut Table) {
+pub fn measure(part: &str, size: Size, table: &mut Table) {
     let directory = tempfile::tempdir().unwrap();
     let host = Host::start("postfix-provider", &directory.path().join("host"), 1, None);
     let program = std::env::current_exe().unwrap();
     let mut command = host.command(program.to_str().unwrap());
     command.args(["inside", part]).arg(directory.path());
-    if quick {
+    if size == Size::Quick {
         command.arg("--quick");
     }
     let output = command.stderr(Stdio::inherit()).output().unwrap();
@@ -61,7 +69,8 @@ pub fn inside(words: &[&str]) {
     );
     let (directory, quick) = (PathBuf::from(directory), rest.contains(&"--quick"));
     match *part {
-        "sessions" => sessions(&directory, quick),
+        "sessions" => sessions(&directory, None, quick),
+        "sessions-tls" => sessions(&directory, Some(&Certificate::make(&directory)), quick),
         "idle" => idle(&directory, quick),
         unknown => panic!("no part '{unknown}'"),
     }
@@ -78,15 +87,17 @@ struct Server {
 }
 
 impl Server {
-    fn turnabout(directory: &Path) -> Self {
+    fn turnabout(directory: &Path, tls: Option<&Certificate>) -> Self {
         let address: SocketAddr = "127.0.0.1:366".parse().unwrap();
         let log = File::create(directory.join("turnabout.log")).unwrap();
-        let mut command = provider::command(
-            &directory.join("serve"),
-            &address.to_string(),
-            &accounts::file(),
-            "login_time = \"10m\"\n",
-        );
+        let serve = Serve {
+            listen: &address.to_string(),
+            accounts: &accounts::file(),
+            limits: "login_time = \"10m\"\n",
+            // Nothing is carried here: there is no mail.
+            tls: tls.map(|certificate| (certificate, Carriage::Relay)),
+        };
+        let mut command = serve.command(&directory.join("serve"));
         let process = Running::start("turnabout serve", command.stdin(Stdio::null()).stderr(log));
         process.answers(address);
         Self {
@@ -98,8 +109,8 @@ impl Server {
         }
     }
 
-    fn nginx(directory: &Path) -> Self {
-        let nginx = Nginx::start(directory);
+    fn nginx(directory: &Path, tls: Option<&Certificate>) -> Self {
+        let nginx = Nginx::start(directory, tls);
         Self {
             name: "nginx",
             address: nginx.address,
@@ -150,13 +161,13 @@ struct Measured {
     helper: f64,
 }
 
-fn loaded(server: &Server, plan: Plan) -> Measured {
+fn loaded(server: &Server, plan: &Plan) -> Measured {
     let before = server.cpu();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let outcome = runtime.block_on(load::run(plan));
+    let outcome = runtime.block_on(load::run(plan.clone()));
     let after = server.cpu();
     let sessions = outcome.sessions_a_second * 0.0
         + f64::from(u32::try_from(outcome.sessions).unwrap_or(u32::MAX));
@@ -189,22 +200,33 @@ fn loaded(server: &Server, plan: Plan) -> Measured {
     measured
 }
 
-fn sessions(directory: &Path, quick: bool) {
-    let (turnabout, nginx) = (Server::turnabout(directory), Server::nginx(directory));
+fn sessions(directory: &Path, tls: Option<&Certificate>, quick: bool) {
+    let (turnabout, nginx) = (
+        Server::turnabout(directory, tls),
+        Server::nginx(directory, tls),
+    );
+    let client = tls.map(Certificate::client);
+    let with = if tls.is_some() { ", TLS" } else { "" };
+    // Inside TLS the password needs no other protection.
+    let logins: &[Login] = match tls {
+        Some(_) => &[Login::Plain],
+        None => &[Login::Plain, Login::CramMd5],
+    };
     let time = Duration::from_secs(if quick { 1 } else { 4 });
     let pairs = if quick { 2 } else { 7 };
-    for login in [Login::Plain, Login::CramMd5] {
+    for login in logins.iter().copied() {
         let plan = |server: &Server, own_domain| Plan {
             server: server.address,
             login,
+            tls: client.clone(),
             customers: CUSTOMERS,
             time,
             own_domain,
         };
         let (mut ours, mut theirs, mut alone) = (Vec::new(), Vec::new(), Vec::new());
         for pair in 0..=pairs {
-            let ask = || loaded(&turnabout, plan(&turnabout, true));
-            let other = || loaded(&nginx, plan(&nginx, true));
+            let ask = || loaded(&turnabout, &plan(&turnabout, true));
+            let other = || loaded(&nginx, &plan(&nginx, true));
             let (our, their) = if pair % 2 == 0 {
                 let our = ask();
                 (our, other())
@@ -212,7 +234,7 @@ fn sessions(directory: &Path, quick: bool) {
                 let their = other();
                 (ask(), their)
             };
-            let front = loaded(&turnabout, plan(&turnabout, false));
+            let front = loaded(&turnabout, &plan(&turnabout, false));
             // The first pair warms up.
             if pair > 0 {
                 ours.push(our);
@@ -222,12 +244,12 @@ fn sessions(directory: &Path, quick: bool) {
         }
         let login = login.name();
         report(
-            &format!("sessions a second, {login}, answered 453"),
+            &format!("sessions a second, {login}{with}, answered 453"),
             &ours,
             &theirs,
         );
         report(
-            &format!("the same, {login}, turnabout without its question to the queue (450)"),
+            &format!("the same, {login}{with}, turnabout without its question to the queue (450)"),
             &alone,
             &theirs,
         );
@@ -266,11 +288,11 @@ fn idle(directory: &Path, quick: bool) {
             // Fresh ones each time, so that no memory of an earlier load is counted.
             let one = |server: Server| waiting(&server, how_many, state, name);
             if pair % 2 == 0 {
-                ours.push(one(Server::turnabout(directory)));
-                theirs.push(one(Server::nginx(directory)));
+                ours.push(one(Server::turnabout(directory, None)));
+                theirs.push(one(Server::nginx(directory, None)));
             } else {
-                theirs.push(one(Server::nginx(directory)));
-                ours.push(one(Server::turnabout(directory)));
+                theirs.push(one(Server::nginx(directory, None)));
+                ours.push(one(Server::turnabout(directory, None)));
             }
         }
         let of = |all: &[(f64, f64)], get: fn(&(f64, f64)) -> f64| {

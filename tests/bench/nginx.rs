@@ -1,5 +1,6 @@
 //! nginx's mail proxy, set up as its manual says, and its two helpers.
 
+use crate::certificate::Certificate;
 use crate::hosts::Running;
 use std::fs;
 use std::net::SocketAddr;
@@ -17,9 +18,28 @@ pub struct Nginx {
     pub address: SocketAddr,
 }
 
-/// As many workers as processors, no log beside errors, nothing encrypted: its best case.
-fn configuration(directory: &Path, address: SocketAddr, auth: SocketAddr) -> String {
+/// As many workers as processors, no log beside errors, with TLS neither cache nor tickets that
+/// nobody would use: its best case.
+fn configuration(
+    directory: &Path,
+    address: SocketAddr,
+    auth: SocketAddr,
+    tls: Option<&Certificate>,
+) -> String {
     let directory = directory.display();
+    let tls = tls.map_or_else(String::new, |files| {
+        format!(
+            "starttls on;
+        ssl_certificate {};
+        ssl_certificate_key {};
+        ssl_protocols TLSv1.3;
+        ssl_session_cache off;
+        ssl_session_tickets off;
+        ssl_conf_command NumTickets 0;",
+            files.certificate.display(),
+            files.key.display()
+        )
+    });
     format!(
         "load_module {MODULE};
 daemon off;
@@ -38,6 +58,7 @@ mail {{
         protocol smtp;
         smtp_auth plain cram-md5;
         smtp_capabilities ATRN ENHANCEDSTATUSCODES;
+        {tls}
     }}
 }}
 "
@@ -45,7 +66,7 @@ mail {{
 }
 
 impl Nginx {
-    pub fn start(directory: &Path) -> Self {
+    pub fn start(directory: &Path, tls: Option<&Certificate>) -> Self {
         let address: SocketAddr = "127.0.0.1:9025".parse().unwrap();
         let auth: SocketAddr = "127.0.0.1:9080".parse().unwrap();
         let sink = "127.0.0.1:9026";
@@ -59,7 +80,7 @@ impl Nginx {
         );
         helper.answers(auth);
         let file = directory.join("nginx.conf");
-        fs::write(&file, configuration(directory, address, auth)).unwrap();
+        fs::write(&file, configuration(directory, address, auth, tls)).unwrap();
         let proxy = Running::start(
             "nginx",
             Command::new("nginx")

@@ -117,6 +117,11 @@ pub fn peak(pid: u32) -> u64 {
     field(&format!("/proc/{pid}/status"), "VmHWM:")
 }
 
+/// The same of a process and its descendants, each by itself: what they share is counted twice.
+pub fn tree_peak(pid: u32) -> u64 {
+    tree(pid).into_iter().map(peak).sum()
+}
+
 /// How many threads it has.
 pub fn threads(pid: u32) -> u64 {
     field(&format!("/proc/{pid}/status"), "Threads:")

@@ -2,10 +2,15 @@
 //! turnabout and to nginx alike.
 
 use crate::accounts;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use std::fmt::Debug;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio_rustls::TlsConnector;
 
 /// How the customer logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,27 +28,45 @@ impl Login {
     }
 }
 
+/// With TLS or without.
+pub trait Stream: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Debug + Send + Unpin> Stream for S {}
+
 /// A connection as its client sees it.
 #[derive(Debug)]
 pub struct Session {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     buffer: Vec<u8>,
 }
 
 impl Session {
-    /// Connects from an address of its own (each customer has one) and reads the greeting.
-    pub async fn open(server: SocketAddr, number: usize) -> io::Result<Self> {
+    /// Connects from an address of its own (each customer has one), reads the greeting, says EHLO,
+    /// and STARTTLS and EHLO again if it is to be encrypted.
+    pub async fn open(
+        server: SocketAddr,
+        number: usize,
+        tls: Option<&Arc<ClientConfig>>,
+    ) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.set_nodelay(true)?;
         let number = u8::try_from(number % 200).unwrap_or(0);
         socket.bind(SocketAddr::from((Ipv4Addr::new(127, 10, number, 1), 0)))?;
         let stream = socket.connect(server).await?;
         let mut session = Self {
-            stream,
+            stream: Box::new(stream),
             buffer: Vec::with_capacity(512),
         };
         session.expect("220").await?;
         session.say("EHLO customer.test\r\n", "250").await?;
+        if let Some(client) = tls {
+            session.say("STARTTLS\r\n", "220").await?;
+            let name = ServerName::try_from("provider.test").map_err(io::Error::other)?;
+            let connector = TlsConnector::from(Arc::clone(client));
+            let encrypted = connector.connect(name, session.stream).await?;
+            session.stream = Box::new(encrypted);
+            session.say("EHLO customer.test\r\n", "250").await?;
+        }
         Ok(session)
     }
 

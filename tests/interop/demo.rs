@@ -5,6 +5,14 @@ use std::process::{Command, Stdio};
 
 use crate::lab::turnabout;
 
+/// What is on the wire with `--plain`; with TLS the capture ends where TLS begins.
+const READABLE: [&str; 4] = [
+    "\nC: ATRN\nP: 250 ",
+    "\nP: EHLO provider.test\n",
+    "\nP: MAIL FROM:<bob@example.edu>",
+    "\nP: QUIT\nC: 221 ",
+];
+
 fn demo(options: &[&str]) {
     let temp = tempfile::tempdir().unwrap();
     let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/demo"))
@@ -20,15 +28,19 @@ fn demo(options: &[&str]) {
         "{text}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    for shown in [
-        "\nC: ATRN\nP: 250 ",
-        "\nP: EHLO provider.test\n",
-        "\nP: MAIL FROM:<bob@example.edu>",
-        "\nP: QUIT\nC: 221 ",
-        "\nAll three messages went from ",
-    ] {
-        assert!(text.contains(shown), "{shown:?} is not in\n{text}");
+    let plain = options.contains(&"--plain");
+    for readable in READABLE {
+        assert_eq!(text.contains(readable), plain, "{readable:?} in\n{text}");
     }
+    assert_eq!(
+        text.contains("\nNot a word of the mail is in the capture."),
+        !plain,
+        "{text}"
+    );
+    assert!(
+        text.contains("\nAll three messages went from "),
+        "not to the end:\n{text}"
+    );
     assert_eq!(
         text.matches("Byte for byte what was queued").count(),
         3,
@@ -48,11 +60,16 @@ fn demo(options: &[&str]) {
 }
 
 #[test]
-fn the_demo_with_postfix_shows_the_turn_and_cleans_up() {
+fn the_demo_with_postfix_turns_a_connection_under_tls_and_cleans_up() {
     demo(&[]);
 }
 
 #[test]
-fn the_demo_with_exim_shows_the_turn_and_cleans_up() {
+fn the_demo_with_exim_turns_a_connection_under_tls_and_cleans_up() {
     demo(&["--exim"]);
+}
+
+#[test]
+fn the_demo_without_tls_shows_the_whole_conversation_and_cleans_up() {
+    demo(&["--plain"]);
 }

@@ -6,8 +6,13 @@
 
 mod conversation;
 mod cuts;
+mod end;
 mod killed;
 mod ledger;
+mod middle;
 mod restarted;
 mod scissors;
 mod site;
+
+pub use middle::Middle;
+pub use scissors::Scissors;

@@ -24,4 +24,6 @@ mod loss;
 mod newer;
 mod others;
 mod queue;
+mod starttls;
+mod tls;
 mod trust;

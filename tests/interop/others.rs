@@ -4,19 +4,23 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use crate::lab::{Host, Lab, Mail, Mta, body_of_lines, lines_of};
+use crate::lab::{Host, Lab, Mail, Mta, Running, body_of_lines, lines_of};
 
 const SOON: Duration = Duration::from_secs(60);
 
+const PORT_366: &str = "provider.test port 366";
+
 /// fetchmail knows CRAM-MD5 only, always names domains, and copies everything to the mail server on port 25.
-fn fetchmail(customer: &Host) -> (i32, String) {
+pub fn fetchmail(customer: &Host, poll: &str) -> (i32, String) {
     let file = customer.path("/etc/fetchmailrc");
     fs::write(
         &file,
-        "poll provider.test proto odmr port 366 timeout 60\n\
-         user \"alice\" password \"wonderland\"\n\
-         fetchdomains example.org example.com\n\
-         smtphost \"127.0.0.1/25\"\n",
+        format!(
+            "poll {poll} proto odmr timeout 60\n\
+             user \"alice\" password \"wonderland\"\n\
+             fetchdomains example.org example.com\n\
+             smtphost \"127.0.0.1/25\"\n"
+        ),
     )
     .unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
@@ -41,7 +45,7 @@ fn fetchmail_fetches(provider_mta: Mta) {
     let provider = lab.provider(provider_mta);
     let customer = lab.customer(Mta::Postfix);
     let _serve = provider.serve();
-    let (code, log) = fetchmail(&customer);
+    let (code, log) = fetchmail(&customer, PORT_366);
     assert_eq!(code, 0, "no mail is success: {log}");
 
     let sent = [
@@ -58,7 +62,7 @@ fn fetchmail_fetches(provider_mta: Mta) {
         ),
     ];
     provider.submit(&sent);
-    let (code, log) = fetchmail(&customer);
+    let (code, log) = fetchmail(&customer, PORT_366);
     assert_eq!(code, 0, "{log}");
     Mail::assert_delivered(&sent, &customer.wait_inbox("alice", sent.len(), SOON));
     provider.wait_empty_queue(SOON);
@@ -76,21 +80,24 @@ fn fetchmail_fetches_from_our_provider_with_exim() {
 
 /// INetSim takes any password and always has the same message, for bar@foo.org. After the final dot it sends an empty
 /// line too many and goes away on the reply to that.
-fn start_inetsim(provider: &Host) -> crate::lab::Running {
+pub fn start_inetsim(provider: &Host, more: &str) -> Running {
     for dir in ["/var/log/inetsim", "/var/log/inetsim/report"] {
         fs::create_dir_all(provider.path(dir)).unwrap();
     }
     fs::write(
         provider.path("/etc/inetsim.conf"),
-        "start_service smtp\n\
-         service_bind_address 0.0.0.0\n\
-         service_run_as_user nobody\n\
-         smtp_bind_port 366\n\
-         smtp_fqdn_hostname provider.test\n\
-         smtp_extended_smtp yes\n\
-         smtp_service_extension AUTH PLAIN LOGIN CRAM-MD5\n\
-         smtp_service_extension ENHANCEDSTATUSCODES\n\
-         smtp_service_extension ATRN\n",
+        format!(
+            "start_service smtp\n\
+             service_bind_address 0.0.0.0\n\
+             service_run_as_user nobody\n\
+             smtp_bind_port 366\n\
+             smtp_fqdn_hostname provider.test\n\
+             smtp_extended_smtp yes\n\
+             smtp_service_extension AUTH PLAIN LOGIN CRAM-MD5\n\
+             smtp_service_extension ENHANCEDSTATUSCODES\n\
+             smtp_service_extension ATRN\n\
+             {more}"
+        ),
     )
     .unwrap();
     provider.run(
@@ -119,8 +126,16 @@ fn our_customer_fetches_from_inetsim(customer_mta: Mta) {
     let mut lab = Lab::new();
     let provider = lab.provider(Mta::Nothing);
     let customer = lab.customer(customer_mta);
-    let _inetsim = start_inetsim(&provider);
-    match customer_mta {
+    let _inetsim = start_inetsim(&provider, "");
+    receive_for_bar(&customer);
+    let (code, log) = customer.fetch();
+    assert_eq!(code, 0, "{log}");
+    assert_inetsims_message(&customer);
+}
+
+/// Lets the customer's mail server receive what INetSim sends.
+pub fn receive_for_bar(customer: &Host) {
+    match customer.mta {
         Mta::Postfix | Mta::NewerPostfix => customer.edit(
             "/etc/postfix/main.cf",
             "example.org",
@@ -137,12 +152,14 @@ fn our_customer_fetches_from_inetsim(customer_mta: Mta) {
         "postmaster: alice",
         "postmaster: alice\nbar: alice",
     );
-    if customer_mta == Mta::Postfix {
+    if customer.mta == Mta::Postfix {
         customer.run("newaliases", &[]);
         customer.postconf(&["biff=no"]);
     }
-    let (code, log) = customer.fetch();
-    assert_eq!(code, 0, "{log}");
+}
+
+/// INetSim's one message has arrived, once.
+pub fn assert_inetsims_message(customer: &Host) {
     let inbox = customer.wait_inbox("alice", 1, SOON);
     let message = String::from_utf8_lossy(&inbox[0]).into_owned();
     assert!(

@@ -110,6 +110,32 @@ fn each_mistake_is_named_with_line_column_and_advice() {
             "10:1: example.edu is not one of the account's domains (",
         ),
         (
+            change("credential = \"{PLAIN}pencil\"", ""),
+            "2:1: this account has no credential (make it with: turnabout passwd; or name ",
+        ),
+        (
+            change("credential = \"{PLAIN}pencil\"", "certificates = []"),
+            "2:1: this account has no credential (",
+        ),
+        (
+            change("credential =", "certificates ="),
+            "4:16: a text where a list belongs",
+        ),
+        (
+            change(
+                "\"{PLAIN}pencil\"",
+                "\"{PLAIN}x\"\ncertificates = [\"{PLAIN}pencil\"]",
+            ),
+            "5:17: this names no certificate (write sha256: and 64 hexadecimal digits, or dns: and a name)",
+        ),
+        (
+            change(
+                "\"{PLAIN}pencil\"",
+                "\"{PLAIN}pencil\"\ncertificates = [\"dns:home\"]",
+            ),
+            "5:17: this names no certificate (",
+        ),
+        (
             change("{PLAIN}pencil", "pencil"),
             "4:14: no scheme in braces at the start",
         ),

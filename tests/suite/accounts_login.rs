@@ -225,7 +225,8 @@ fn scram_with(
     password: &str,
     peer: IpAddr,
 ) -> (Result<String, ()>, usize) {
-    let mut server = ServerExchange::start(mechanism, &seed(), accounts.visitor(peer)).unwrap();
+    let mut server =
+        ServerExchange::start(mechanism, &seed(), accounts.visitor(peer), None).unwrap();
     let mut client = ClientExchange::start(mechanism, user, &password.into()).unwrap();
     let mut step = server.initial(client.initial().unwrap().as_deref().map(Vec::as_slice));
     let mut challenges = 0;
@@ -331,19 +332,33 @@ fn access_follows_from_the_login() {
 /// Rules: R11
 #[test]
 fn only_mechanisms_that_an_account_can_use_are_possible() {
-    use Mechanism::{CramMd5, Login, Plain, ScramSha1, ScramSha256};
+    use Mechanism::{
+        CramMd5, Login, Plain, ScramSha1, ScramSha1Plus, ScramSha256, ScramSha256Plus,
+    };
     let one = |credential: &str| {
         accounts(&format!(
             "[[account]]\nuser = \"a\"\ncredential = '{credential}'\ndomains = [\"a.example\"]\nnext_hop = \"[::1]\"\n"
         ))
         .mechanisms_possible()
     };
-    assert_eq!(one(PENCIL[0].1), [ScramSha256, Plain, Login]);
-    assert_eq!(one(PENCIL[1].1), [ScramSha1, Plain, Login]);
+    assert_eq!(
+        one(PENCIL[0].1),
+        [ScramSha256Plus, ScramSha256, Plain, Login]
+    );
+    assert_eq!(one(PENCIL[1].1), [ScramSha1Plus, ScramSha1, Plain, Login]);
     assert_eq!(one(PENCIL[2].1), [Plain, Login]);
     assert_eq!(
         one(PENCIL[4].1),
-        [ScramSha256, ScramSha1, CramMd5, Plain, Login]
+        [
+            ScramSha256Plus,
+            ScramSha1Plus,
+            ScramSha256,
+            ScramSha1,
+            CramMd5,
+            Plain,
+            Login
+        ]
     );
-    assert_eq!(accounts(&file()).mechanisms_possible(), Mechanism::ALL);
+    let no_certificate = &Mechanism::ALL[1..];
+    assert_eq!(accounts(&file()).mechanisms_possible(), no_certificate);
 }

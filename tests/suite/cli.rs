@@ -1,7 +1,8 @@
 //! The command line, as a script or a timer sees it: exit codes, standard output, standard error.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
 use turnabout::cli::Exit;
@@ -49,7 +50,11 @@ fn a_wrong_command_line_is_64_on_standard_error() {
         &["fetch", "isp", "--all"],
         &["fetch", "--all", "--host", "h.example"],
         &["fetch", "--host", "h.example"],
+        &["fetch", "--host", "h.example", "--user", "u"],
         &["fetch", "isp", "--user", "u"],
+        &["fetch", "isp", "--user", "u", "--password-file", "-"],
+        &["fetch", "isp", "--tls", "none"],
+        &["fetch", "--all", "--fingerprint", "sha256:00"],
         &[
             "fetch",
             "--host",
@@ -135,7 +140,8 @@ fn a_check_reads_both_files() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("turnabout.toml");
     let accounts = directory.path().join("accounts.toml");
-    let text = format!("[serve]\nhostname = \"p.example.com\"\naccounts = {accounts:?}\n");
+    let text =
+        format!("[serve]\ntls = \"none\"\nhostname = \"p.example.com\"\naccounts = {accounts:?}\n");
     fs::write(&config, text).unwrap();
     let check = || turnabout(&["--config", config.to_str().unwrap(), "serve", "--check"]);
     assert_eq!(code(&check()), Exit::Config.code(), "no accounts");
@@ -159,6 +165,24 @@ fn a_check_reads_both_files() {
 
     fs::write(&accounts, "[[account]]\nuser = 1\n").unwrap();
     assert_eq!(code(&check()), Exit::Config.code(), "broken accounts");
+}
+
+#[test]
+fn a_certificate_known_by_its_name_needs_an_authority() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("turnabout.toml");
+    let accounts = directory.path().join("accounts.toml");
+    let text =
+        format!("[serve]\ntls = \"none\"\nhostname = \"p.example.com\"\naccounts = {accounts:?}\n");
+    fs::write(&config, text).unwrap();
+    let alice = "[[account]]\nuser = \"alice\"\ncertificates = [\"dns:home.example.org\"]\n\
+                 domains = [\"example.org\"]\nnext_hop = \"[127.77.0.1]:2525\"\n";
+    fs::write(&accounts, alice).unwrap();
+    fs::set_permissions(&accounts, Permissions::from_mode(0o600)).unwrap();
+    let checked = turnabout(&["--config", config.to_str().unwrap(), "serve", "--check"]);
+    assert_eq!(code(&checked), Exit::Config.code());
+    let said = said(&checked);
+    assert!(said.contains("set client_ca in [serve]"), "{said}");
 }
 
 fn passwd(password: &str, arguments: &[&str]) -> Output {

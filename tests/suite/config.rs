@@ -9,16 +9,18 @@ use proptest::prelude::*;
 use turnabout::config::keys::{self, Fallback, Kind, Table};
 use turnabout::config::suggest::suggest;
 use turnabout::config::{
-    self, Config, CustomerHandoff, Provider, ProviderHandoff, ProviderOptions, SecretSource,
+    self, Config, CustomerHandoff, Provider, ProviderHandoff, ProviderOptions, ProviderTls,
+    SecretSource, ServeTls,
 };
 use turnabout::sasl::Mechanism;
+use turnabout::tls::{HandoffTls, KeyPair};
 
-fn parse(text: &str) -> Result<Config, String> {
+pub fn parse(text: &str) -> Result<Config, String> {
     config::parse(Path::new("t.toml"), text).map_err(|error| error.to_string())
 }
 
 /// The sentence a file is refused with.
-fn refusal(text: &str) -> String {
+pub fn refusal(text: &str) -> String {
     match parse(text) {
         Ok(config) => panic!("taken: {text}\n{config:?}"),
         Err(sentence) => {
@@ -31,34 +33,42 @@ fn refusal(text: &str) -> String {
 
 /// The smallest file in which `table` can have more keys; `NAME` is `isp`.
 fn smallest(table: Table) -> String {
-    let serve = "[serve]\nhostname = \"p.example.com\"\n";
     match table {
-        Table::Serve => serve.to_owned(),
-        Table::Limits | Table::Postfix | Table::Exim => format!("{serve}[{}]\n", table.title()),
+        Table::Serve => SERVE.to_owned(),
+        Table::Limits | Table::Postfix | Table::Exim => format!("{SERVE}[{}]\n", table.title()),
         Table::Fetch => "[fetch]\n".to_owned(),
         Table::Provider => PROVIDER.to_owned(),
     }
 }
 
-const PROVIDER: &str =
+pub const SERVE: &str = "[serve]\nhostname = \"p.example.com\"\n\
+    certificate = [\"/c\"]\nkey = [\"/k\"]\n";
+
+pub const PROVIDER: &str =
     "[providers.isp]\nhost = \"odmr.example.net\"\nuser = \"alice\"\npassword_file = \"/p\"\n";
 
-fn provider(more: &str) -> Provider {
+pub fn provider(more: &str) -> Provider {
     let mut config = parse(&format!("{PROVIDER}{more}")).unwrap();
     config.providers.remove(0)
 }
 
-fn provider_refusal(more: &str) -> String {
+pub fn provider_refusal(more: &str) -> String {
     refusal(&format!("{PROVIDER}{more}"))
 }
 
-fn serve(more: &str) -> config::Serve {
-    let text = format!("[serve]\nhostname = \"p.example.com\"\n{more}");
-    parse(&text).unwrap().serve.unwrap()
+pub fn serve(more: &str) -> config::Serve {
+    parse(&format!("{SERVE}{more}")).unwrap().serve.unwrap()
 }
 
-fn serve_refusal(more: &str) -> String {
-    refusal(&format!("[serve]\nhostname = \"p.example.com\"\n{more}"))
+/// A service without TLS.
+pub fn in_the_clear(more: &str) -> Result<Config, String> {
+    parse(&format!(
+        "[serve]\nhostname = \"p.example.com\"\ntls = \"none\"\n{more}"
+    ))
+}
+
+pub fn serve_refusal(more: &str) -> String {
+    refusal(&format!("{SERVE}{more}"))
 }
 
 /// Rules: R1, R31, B14, B15
@@ -71,12 +81,20 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(serve.accounts, Path::new("/etc/turnabout/accounts.toml"));
     assert_eq!(serve.handoff, ProviderHandoff::PostfixCache);
     assert_eq!(serve.user, None);
-    let strong = [
-        Mechanism::ScramSha256,
-        Mechanism::ScramSha1,
-        Mechanism::CramMd5,
-    ];
-    assert_eq!(serve.mechanisms, strong);
+    assert_eq!(serve.tls, ServeTls::Required);
+    let certificate = PathBuf::from("/c");
+    let key = PathBuf::from("/k");
+    assert_eq!(serve.certificates, [KeyPair { certificate, key }]);
+    assert!(serve.listen_tls.is_empty());
+    assert_eq!(serve.client_ca, None);
+    assert_eq!(serve.handoff_tls, HandoffTls::Auto);
+    let all_but = |left_out| {
+        let all = Mechanism::ALL.into_iter();
+        all.filter(|one| *one != left_out).collect::<Vec<_>>()
+    };
+    assert_eq!(serve.mechanisms, all_but(Mechanism::Login));
+    assert_eq!(serve.mechanisms_in_clear().count(), 0);
+    assert!(serve.mechanisms_in_tls().eq(all_but(Mechanism::Login)));
     assert!(serve.sources.is_empty());
     assert_eq!(serve.retry_interval, Duration::ZERO);
     assert_eq!(serve.limits.auth_failures, 3);
@@ -84,6 +102,9 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(serve.limits.command_time, five_minutes);
     assert_eq!(serve.limits.login_time, five_minutes);
     assert_eq!(serve.limits.greeting_time, five_minutes);
+    assert_eq!(serve.limits.handshake_time, Duration::from_secs(30));
+    assert_eq!(serve.limits.relay_idle_time, Duration::from_secs(1200));
+    assert_eq!(serve.limits.stop_time, five_minutes);
     assert_eq!(serve.postfix.service, "odmr");
     assert_eq!(serve.exim.command, Path::new("/usr/sbin/exim4"));
 
@@ -91,7 +112,13 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(provider.name, "isp");
     assert_eq!(provider.port, 366);
     assert_eq!(provider.domains, None);
-    assert_eq!(provider.mechanisms, strong);
+    assert_eq!(provider.tls, ProviderTls::Starttls);
+    assert_eq!(provider.ca_file, None);
+    assert!(provider.fingerprints.is_empty());
+    assert_eq!(provider.certificate, None);
+    assert_eq!(provider.handoff_tls, HandoffTls::Auto);
+    assert_eq!(provider.mechanisms, all_but(Mechanism::External));
+    assert_eq!(provider.state_directory, Path::new("/var/lib/turnabout"));
     assert_eq!(provider.timers.command, five_minutes);
     assert_eq!(provider.timers.atrn, Duration::from_secs(600));
     assert_eq!(
@@ -121,10 +148,11 @@ fn every_key_of_the_table_is_read_and_its_type_is_checked() {
                 text
             },
         );
-        if *key == keys::COMMAND || *key == keys::COMMAND_USER {
+        let of_a_command = *key == keys::COMMAND_USER || *key == keys::COMMAND_PEER;
+        if *key == keys::COMMAND || of_a_command {
             text.push_str("handoff = \"exec\"\n");
         }
-        if *key == keys::COMMAND_USER {
+        if of_a_command {
             text.push_str("command = [\"/bin/true\"]\n");
         }
         text.push_str(&format!("{} = {wrong}\n", key.name));
@@ -277,23 +305,33 @@ fn mechanisms_are_what_the_operator_allows_and_plaintext_needs_a_word_of_its_own
     let strongest_first = serve("mechanisms = [\"cram-md5\", \"SCRAM-SHA-256\"]\n").mechanisms;
     assert_eq!(
         strongest_first,
-        [Mechanism::ScramSha256, Mechanism::CramMd5]
+        [
+            Mechanism::ScramSha256Plus,
+            Mechanism::ScramSha256,
+            Mechanism::CramMd5
+        ]
     );
-    let without = serve("mechanisms = [\"PLAIN\", \"SCRAM-SHA-1\"]\n").mechanisms;
+    let in_clear = |more: &str| -> Vec<Mechanism> {
+        let serve = in_the_clear(more).unwrap().serve.unwrap();
+        serve.mechanisms_in_clear().collect()
+    };
+    let without = in_clear("mechanisms = [\"PLAIN\", \"SCRAM-SHA-1\"]\n");
     assert_eq!(without, [Mechanism::ScramSha1]);
-    let with = serve("mechanisms = [\"PLAIN\"]\nplaintext_without_tls = true\n").mechanisms;
+    let with = in_clear("mechanisms = [\"PLAIN\"]\nplaintext_without_tls = true\n");
     assert_eq!(with, [Mechanism::Plain]);
-    assert!(serve_refusal("mechanisms = [\"PLAIN\"]\n").contains("without TLS"));
+    let sentence = in_the_clear("mechanisms = [\"PLAIN\"]\n").unwrap_err();
+    assert!(sentence.contains("without TLS"), "{sentence}");
     assert!(serve_refusal("mechanisms = []\n").contains("the list is empty"));
     let sentence = serve_refusal("mechanisms = [\"SCRAM-SHA256\"]\n");
     assert!(
         sentence.contains("did you mean \"SCRAM-SHA-256\"?"),
         "{sentence}"
     );
-    assert_eq!(
-        provider("plaintext_without_tls = true\n").mechanisms,
-        Mechanism::ALL
-    );
+    let plain = provider("tls = \"none\"\nplaintext_without_tls = true\n");
+    assert_eq!(plain.mechanisms, Mechanism::WITHOUT_TLS);
+    let strong = provider("tls = \"none\"\n").mechanisms;
+    assert!(strong.iter().all(|mechanism| !mechanism.is_plaintext()));
+    assert_eq!(strong.len(), 3);
 }
 
 /// Rules: B40
@@ -337,7 +375,7 @@ fn sources_are_networks() {
 #[test]
 fn host_names_are_qualified() {
     for wrong in ["short", "192.0.2.1", "a b.example", "-a.example"] {
-        let text = format!("[serve]\nhostname = \"{wrong}\"\n");
+        let text = SERVE.replace("p.example.com", wrong);
         assert!(refusal(&text).contains("not a fully qualified host name"));
     }
     let fetch = |name: &str| parse(&format!("[fetch]\nhostname = \"{name}\"\n{PROVIDER}"));
@@ -406,7 +444,8 @@ fn a_command_is_a_program_by_its_whole_path() {
         exec,
         CustomerHandoff::Exec {
             command: vec!["/usr/sbin/exim4".to_owned(), "-bs".to_owned()],
-            user: None
+            user: None,
+            peer: None
         }
     );
     let relative = provider_refusal("handoff = \"exec\"\ncommand = [\"exim4\", \"-bs\"]\n");
@@ -533,7 +572,7 @@ fn a_password_command_runs_without_a_shell() {
     assert!(endless.contains("4096"), "{endless}");
 }
 
-fn options() -> ProviderOptions {
+pub fn options() -> ProviderOptions {
     ProviderOptions {
         host: Some("odmr.example.net".to_owned()),
         user: Some("alice".to_owned()),
@@ -547,7 +586,7 @@ fn options_make_the_provider_that_a_file_makes() {
     let provider = options().provider().unwrap();
     assert_eq!(provider.name, "odmr.example.net");
     assert_eq!(provider.port, 366);
-    assert_eq!(provider.secret, SecretSource::StandardInput);
+    assert_eq!(provider.secret, Some(SecretSource::StandardInput));
     assert_eq!(provider.timers.atrn, Duration::from_secs(600));
 
     let full = ProviderOptions {
@@ -555,6 +594,7 @@ fn options_make_the_provider_that_a_file_makes() {
         password_file: Some("relative".to_owned()),
         domains: vec!["example.org".to_owned(), "example.com".to_owned()],
         mechanisms: vec!["PLAIN".to_owned()],
+        tls: Some("none".to_owned()),
         plaintext_without_tls: true,
         handoff: Some("exec".to_owned()),
         command: vec!["/usr/sbin/exim4".to_owned(), "-bs".to_owned()],
@@ -566,7 +606,7 @@ fn options_make_the_provider_that_a_file_makes() {
     assert_eq!(provider.port, 386);
     assert_eq!(
         provider.secret,
-        SecretSource::File(PathBuf::from("relative"))
+        Some(SecretSource::File(PathBuf::from("relative")))
     );
     assert_eq!(
         provider.domains.unwrap().to_string(),

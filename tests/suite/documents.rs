@@ -99,13 +99,60 @@ fn the_exit_codes_of_the_readme_are_those_of_the_program() {
 }
 
 #[test]
-fn the_configuration_of_the_readme_loads() {
+fn the_configurations_of_the_readme_load() {
     let text = readme();
-    let (_, example) = text.split_once("    [providers.home]").unwrap();
-    let (example, _) = example.split_once("\n\n").unwrap();
-    config::parse(
-        Path::new("README.md"),
-        &format!("[providers.home]{example}"),
-    )
-    .unwrap();
+    let tables = ["[serve]", "[providers.home]"];
+    for table in tables {
+        let (_, example) = text.split_once(&format!("    {table}\n")).unwrap();
+        let (example, _) = example.split_once("\n\n").unwrap();
+        let table = format!("{table}\n{example}");
+        config::parse(Path::new("README.md"), &table)
+            .unwrap_or_else(|error| panic!("{table}\n{error}"));
+    }
+}
+
+/// The pages show by hand what the shipped file does.
+#[test]
+fn the_module_that_is_loaded_at_the_start_of_the_machine_is_the_one_of_the_pages() {
+    let shipped = "contrib/modules-load.d/turnabout.conf";
+    let text = fs::read_to_string(root().join(shipped)).unwrap();
+    let modules: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect();
+    assert_eq!(modules, ["tls"]);
+    for page in ["man/turnabout-serve.8", "man/turnabout-fetch.8"] {
+        let page = fs::read_to_string(root().join(page))
+            .unwrap()
+            .replace("\\-", "-");
+        assert!(page.contains(shipped));
+        assert!(page.contains("# echo tls > /etc/modules-load.d/turnabout.conf\n# modprobe tls\n"));
+    }
+}
+
+/// What the pages quote of the shipped files is what stands in them.
+#[test]
+fn the_services_of_master_cf_in_the_pages_are_those_that_are_shipped() {
+    for (page, shipped) in [
+        ("turnabout-serve.8", "provider-master.cf"),
+        ("turnabout-fetch.8", "customer-master.cf"),
+    ] {
+        let page = fs::read_to_string(root().join("man").join(page))
+            .unwrap()
+            .replace("\\-", "-");
+        let file = fs::read_to_string(root().join("contrib/postfix").join(shipped)).unwrap();
+        let options: Vec<&str> = file
+            .lines()
+            .filter(|line| line.starts_with("  -o "))
+            .collect();
+        assert!(options.len() > 5);
+        assert!(page.contains(&options.join("\n")), "{shipped}");
+    }
+    let exim = fs::read_to_string(root().join("contrib/exim/customer.conf")).unwrap();
+    let setting = exim
+        .lines()
+        .find(|line| line.starts_with("tls_advertise_hosts ="))
+        .unwrap();
+    let page = fs::read_to_string(root().join("man/turnabout-fetch.8")).unwrap();
+    assert!(page.contains(setting));
 }

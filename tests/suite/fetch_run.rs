@@ -27,7 +27,7 @@ fn answers(reply: &'static str) -> (SocketAddr, std::thread::JoinHandle<()>) {
 
 fn section(name: &str, address: SocketAddr, more: &str) -> String {
     format!(
-        "[providers.{name}]\nhost = \"{}\"\nport = {}\nuser = \"alice\"\n\
+        "[providers.{name}]\nhost = \"{}\"\nport = {}\ntls = \"none\"\nuser = \"alice\"\n\
          password_command = [\"/bin/echo\", \"secret\"]\nhandoff = \"exec\"\ncommand = [\"/bin/true\"]\n{more}\n",
         address.ip(),
         address.port()
@@ -111,6 +111,7 @@ fn json_has_every_field() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let keys = [
+        "carried",
         "domains",
         "end",
         "exit",
@@ -120,6 +121,7 @@ fn json_has_every_field() {
         "provider",
         "seconds",
         "text",
+        "tls",
         "user",
     ];
     for report in &reports {
@@ -142,6 +144,8 @@ fn json_has_every_field() {
     assert_eq!(reports[0]["provider"], "one");
     assert_eq!(reports[0]["peer"], address.to_string());
     assert_eq!(reports[0]["mechanism"], "CRAM-MD5");
+    assert_eq!(reports[0]["carried"], "plain");
+    assert!(reports[0]["tls"].is_null());
     assert_eq!(
         reports[0]["domains"],
         serde_json::json!(["example.org", "example.com"])
@@ -376,6 +380,7 @@ fn the_password_may_come_from_an_inherited_descriptor_or_standard_input() {
         let (address, provider) = play();
         let output = Command::new(env!("CARGO_BIN_EXE_turnabout"))
             .args(["fetch", "--host", "127.0.0.1", "--user", "alice"])
+            .args(["--tls", "none"])
             .args(["--port", &address.port().to_string()])
             .args(["--hostname", "c.example.org", "--password-file", file])
             .args(["--handoff", "exec", "--", "/bin/ls", "/proc/self/fd"])

@@ -1,5 +1,6 @@
 //! A connection lent to something that behaves like Postfix's connection cache, or does not.
 
+use crate::tls_world::secured_server;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +17,7 @@ use turnabout::handoff::postfix_cache::{PostfixCache, PostfixSettings};
 use turnabout::handoff::{Ended, Reversed};
 use turnabout::smtp::domain::DomainList;
 use turnabout::smtp::ehlo::Offer;
-use turnabout::wire::Wire;
+use turnabout::wire::{Relays, Wire};
 
 /// How the cache behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -187,15 +188,19 @@ async fn turned() -> (Reversed, TcpStream) {
         .await
         .unwrap();
     let (stream, _) = listener.accept().await.unwrap();
-    let reversed = Reversed {
-        released: Wire::new(stream, 512).unwrap().release().unwrap(),
+    let wire = Wire::new(stream, 512).unwrap();
+    (reversed(wire).await, customer)
+}
+
+async fn reversed(wire: Wire) -> Reversed {
+    Reversed {
+        released: wire.release(&Relays::default()).await.unwrap(),
         customer: "customer.example.org".to_owned(),
         offer: Offer::default(),
         domains: DomainList::parse_atrn("example.org").unwrap(),
         next_hops: vec!["[127.77.0.1]:2525".parse().unwrap()],
         session: "s1".to_owned(),
-    };
-    (reversed, customer)
+    }
 }
 
 /// Runs a whole session; the customer answers QUIT. Gives the end, and all that the customer heard.
@@ -373,4 +378,63 @@ async fn at_shutdown_an_idle_connection_is_taken_back_and_ended() {
         ended.clean && ended.how.contains("shutting down"),
         "{ended:?}"
     );
+}
+
+#[tokio::test]
+async fn a_connection_that_a_relay_carries_is_lent_and_ended_in_the_same_way() {
+    let postfix = Postfix::new("3.7.11", "", Ways::Good);
+    let cache = postfix.cache("odmr").await.unwrap();
+    let (ends, mut peer) = secured_server().await;
+    let reversed = reversed(ends.wire).await;
+    assert_eq!(reversed.released.carriage().name(), "relay");
+    let ready = cache
+        .prepare(&reversed.domains, &reversed.next_hops)
+        .await
+        .unwrap();
+    let customer = std::thread::spawn(move || {
+        let heard = peer.line();
+        peer.say("221 2.0.0 Bye\r\n");
+        (heard, peer.rest())
+    });
+    let (_stop, stopping) = tokio::sync::watch::channel(false);
+    let ended = ready.run(reversed, stopping).await;
+    assert_eq!((ended.clean, ended.remaining), (true, Some(false)));
+    assert!(!ended.control_record);
+    let customer = tokio::task::spawn_blocking(|| customer.join().unwrap());
+    let (heard, (rest, end)) = customer.await.unwrap();
+    assert_eq!((heard.as_str(), rest.as_str()), ("QUIT", ""));
+    end.unwrap();
+    let heard = postfix.heard();
+    // The customer's own address, not the pair's, which has none.
+    assert!(heard[1].contains("host_name=customer.example.org[127.0.0.1]"));
+}
+
+/// While the connection is lent two have it, and neither sees the other close: the customer's end is the session's.
+#[tokio::test]
+async fn a_customer_that_closes_is_noticed_through_the_relay() {
+    let line =
+        r#"{"queue_name":"active","queue_id":"A1","recipients":[{"address":"x@example.org"}]}"#;
+    for cut in [false, true] {
+        let postfix = Postfix::new("3.7.11", line, Ways::Good);
+        let cache = postfix.cache("odmr").await.unwrap();
+        let (ends, mut peer) = secured_server().await;
+        let reversed = reversed(ends.wire).await;
+        let ready = cache
+            .prepare(&reversed.domains, &reversed.next_hops)
+            .await
+            .unwrap();
+        let (_stop, stopping) = tokio::sync::watch::channel(false);
+        let run = tokio::spawn(ready.run(reversed, stopping));
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        if cut {
+            drop((peer, ends.peer));
+        } else {
+            let end = peer.close_notify();
+            peer.send(&end);
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(20), run).await;
+        let ended = ended.unwrap().unwrap();
+        assert_eq!(ended.how, "closed before the queue was empty");
+        assert!(!ended.clean);
+    }
 }

@@ -3,11 +3,12 @@
 
 use std::collections::HashSet;
 
-use turnabout::handoff::exim_continue::{Form as EximForm, Order, arguments};
+use turnabout::handoff::exim_continue::{Form as EximForm, Order, Proxied, arguments};
 use turnabout::handoff::postfix_cache::{Customer, Form, Labels, Next, Rounds};
 use turnabout::queue::{Snapshot, Waiting};
 use turnabout::smtp::ehlo::Offer;
 use turnabout::smtp::next_hop::NextHop;
+use turnabout::tls::{Facts, Version};
 
 fn next_hop() -> NextHop {
     "[127.77.0.1]:2525".parse().unwrap()
@@ -226,7 +227,7 @@ fn exim_is_told_what_was_offered_and_that_it_is_not_the_first_message() {
         ..Offer::default()
     };
     let line = |form, offer: &Offer| {
-        let words = arguments(form, "odmr", &next_hop(), offer, "1kEw3Y-0003Fj-2c").unwrap();
+        let words = arguments(form, "odmr", &next_hop(), offer, None, "1kEw3Y-0003Fj-2c").unwrap();
         words
             .iter()
             .map(|word| word.to_str().unwrap())
@@ -245,8 +246,32 @@ fn exim_is_told_what_was_offered_and_that_it_is_not_the_first_message() {
         line(EximForm::Port, &Offer::default()),
         "-MC odmr 127.77.0.1 127.77.0.1 2525 2 1kEw3Y-0003Fj-2c"
     );
+    let tls = Facts {
+        version: Version::Tls12,
+        cipher: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        server_name: None,
+        peer: None,
+        binding: None,
+    };
+    let proxied = Some(Proxied {
+        local: "[2001:db8::1]:366".parse().unwrap(),
+        tls: &tls,
+    });
+    let words = arguments(
+        EximForm::Port,
+        "odmr",
+        &next_hop(),
+        &Offer::default(),
+        proxied,
+        "1kEw3Y-0003Fj-2c",
+    );
+    assert_eq!(
+        words.unwrap().join(" ".as_ref()),
+        "-MCt 2001:db8::1 366 TLS1.2:TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:128 \
+         -MC odmr 127.77.0.1 127.77.0.1 2525 2 1kEw3Y-0003Fj-2c"
+    );
     for bad in ["", "-bd", "1kEw3Y-0003Fj-2c x", "../../etc"] {
-        assert!(arguments(EximForm::Plain, "odmr", &next_hop(), &offer, bad).is_none());
+        assert!(arguments(EximForm::Plain, "odmr", &next_hop(), &offer, None, bad).is_none());
     }
 }
 

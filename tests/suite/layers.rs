@@ -33,6 +33,27 @@ fn every_room_uses_only_what_stands_below_it() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+#[test]
+fn unsafe_code_stands_in_one_file_and_is_allowed_in_one_place() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut files_with, mut allowed) = (Vec::new(), 0);
+    for file in files(&source) {
+        let text = fs::read_to_string(&file).unwrap();
+        let code = || {
+            text.lines()
+                .map(|line| line.split("//").next().unwrap_or_default())
+        };
+        allowed += code().filter(|line| line.trim() == "unsafe_code,").count();
+        if code().any(|line| line.contains("unsafe {") || line.contains("unsafe fn")) {
+            files_with.push(file.strip_prefix(&source).unwrap().to_owned());
+        }
+    }
+    assert_eq!(files_with, [Path::new("wire/close_notify.rs")]);
+    assert_eq!(allowed, 1);
+    let lib = fs::read_to_string(source.join("lib.rs")).unwrap();
+    assert!(lib.contains("#![deny(unsafe_code)]"));
+}
+
 /// `5  cli` ... `0  smtp   sasl` in the documentation of the crate.
 fn rows(lib: &str) -> BTreeMap<String, u32> {
     let row = |line: &str| -> Option<Vec<(String, u32)>> {

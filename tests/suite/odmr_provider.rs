@@ -4,10 +4,10 @@ use crate::odmr_world::{World, domains, plain, reply};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use turnabout::odmr::Direction;
-use turnabout::odmr::provider::{Action, Provider, QueueAnswer, Verdict};
+use turnabout::odmr::provider::{Action, Provider, QueueAnswer, Starttls, Verdict};
 use turnabout::sasl::client::ClientExchange;
 use turnabout::sasl::{Mechanism, Secret};
-use turnabout::smtp::{COMMAND_LIMIT, EXCHANGE_LIMIT, Line, LineError, Reply, base64};
+use turnabout::smtp::{COMMAND_LIMIT, EXCHANGE_LIMIT, Line, LineError, Offer, Reply, base64};
 
 fn scram(mechanism: Mechanism, password: &str) -> (World, Provider, Reply) {
     let mut world = World::usual();
@@ -239,62 +239,141 @@ fn the_machine_shows_no_password_in_logs() {
     assert!(!format!("{action:?}").contains("secret"));
 }
 
-/// The matrix of RFC 2645 5 with 5.4, as far as it needs no TLS: connected, greeted, authenticated.
+/// The states in which a command can come before the turn: RFC 2645 5, and TLS around it (RFC 3207).
+#[derive(Debug, Clone, Copy)]
+enum Column {
+    Connected,
+    Greeted,
+    GreetedTlsOffered,
+    ConnectedTlsRequired,
+    GreetedTlsRequired,
+    ConnectedUnderTls,
+    GreetedUnderTls,
+    Authenticated,
+    AuthenticatedUnderTls,
+}
+
+const COLUMNS: [Column; 9] = [
+    Column::Connected,
+    Column::Greeted,
+    Column::GreetedTlsOffered,
+    Column::ConnectedTlsRequired,
+    Column::GreetedTlsRequired,
+    Column::ConnectedUnderTls,
+    Column::GreetedUnderTls,
+    Column::Authenticated,
+    Column::AuthenticatedUnderTls,
+];
+
+impl Column {
+    fn provider(self, world: &mut World) -> Provider {
+        use Column::{
+            Authenticated, AuthenticatedUnderTls, Connected, ConnectedTlsRequired,
+            ConnectedUnderTls, Greeted, GreetedTlsOffered, GreetedUnderTls,
+        };
+        world.starttls = match self {
+            Connected | Greeted => Starttls::No,
+            GreetedTlsOffered | Authenticated => Starttls::Offered,
+            _ => Starttls::Required,
+        };
+        let mut provider = match self {
+            ConnectedUnderTls | GreetedUnderTls | AuthenticatedUnderTls => world.under_tls(),
+            _ => world.provider(),
+        };
+        if !matches!(self, Connected | ConnectedTlsRequired | ConnectedUnderTls) {
+            let said = world.ask(&mut provider, "EHLO customer.example.org");
+            assert_eq!(said.code, 250);
+        }
+        if matches!(self, Authenticated | AuthenticatedUnderTls) {
+            let said = world.ask(&mut provider, &plain("alice", "secret"));
+            assert_eq!(said.code, 235);
+        }
+        provider
+    }
+}
+
+/// The matrix of RFC 2645 5 with 5.4, RFC 3207 and RFC 4954: one code for each command in each state.
 ///
-/// Rules: R5, R7, R13, R14, R15, R30, B3, B9, B10, B23, B77
+/// Rules: R5, R7, R13, R14, R15, R30, B3, B9, B10, B23, B43, B44, B45, B46, B77, X3, X4
 #[test]
 fn every_command_has_its_code_in_every_state() {
-    const MATRIX: &[(&str, [u16; 3])] = &[
-        ("EHLO customer.example.org", [250, 250, 250]),
-        ("EHLO", [501, 501, 501]),
-        ("HELO customer.example.org", [502, 502, 502]),
-        ("STARTTLS", [503, 502, 503]),
-        ("STARTTLS x", [501, 501, 501]),
-        ("AUTH PLAIN AGFsaWNlAHNlY3JldA==", [503, 235, 503]),
-        ("AUTH PLAIN AGFsaWNlAHdyb25n", [503, 535, 503]),
-        ("AUTH CRAM-MD5", [503, 334, 503]),
-        ("AUTH NTLM", [503, 504, 503]),
-        ("AUTH", [503, 501, 503]),
-        ("ATRN", [530, 530, 250]),
-        ("ATRN example.org", [530, 530, 250]),
-        ("ATRN mallory.example", [530, 530, 450]),
-        ("ATRN example.com", [530, 530, 453]),
-        ("ATRN localhost", [530, 530, 501]),
-        ("NOOP", [250, 250, 250]),
-        ("NOOP x", [250, 250, 250]),
-        ("RSET", [250, 250, 250]),
-        ("RSET x", [501, 501, 501]),
-        ("MAIL FROM:<>", [502, 502, 502]),
-        ("RCPT TO:<a@example.org>", [502, 502, 502]),
-        ("DATA", [502, 502, 502]),
-        ("BDAT 1", [502, 502, 502]),
-        ("VRFY a", [502, 502, 502]),
-        ("EXPN a", [502, 502, 502]),
-        ("HELP", [502, 502, 502]),
-        ("ETRN example.org", [502, 502, 502]),
-        ("TURN", [502, 502, 502]),
-        ("LHLO a", [500, 500, 500]),
-        ("", [500, 500, 500]),
-        ("QUIT", [221, 221, 221]),
-        ("QUIT x", [501, 501, 501]),
+    #[rustfmt::skip]
+    const MATRIX: &[(&str, [u16; 9])] = &[
+        //                                 without TLS  offered  TLS required  under TLS   authenticated
+        ("EHLO customer.example.org",     [250, 250,    250,     250, 250,     250, 250,   250, 250]),
+        ("EHLO",                          [501, 501,    501,     501, 501,     501, 501,   501, 501]),
+        ("HELO customer.example.org",     [502, 502,    502,     530, 530,     502, 502,   502, 502]),
+        ("STARTTLS",                      [503, 502,    220,     503, 220,     503, 503,   503, 503]),
+        ("STARTTLS x",                    [501, 501,    501,     501, 501,     501, 501,   501, 501]),
+        ("AUTH PLAIN AGFsaWNlAHNlY3JldA==", [503, 235,  235,     530, 530,     503, 235,   503, 503]),
+        ("AUTH PLAIN AGFsaWNlAHdyb25n",   [503, 535,    535,     530, 530,     503, 535,   503, 503]),
+        ("AUTH CRAM-MD5",                 [503, 334,    334,     530, 530,     503, 334,   503, 503]),
+        ("AUTH NTLM",                     [503, 504,    504,     530, 530,     503, 504,   503, 503]),
+        ("AUTH EXTERNAL =",               [503, 504,    504,     530, 530,     503, 504,   503, 503]),
+        ("AUTH SCRAM-SHA-256-PLUS",       [503, 504,    504,     530, 530,     503, 504,   503, 503]),
+        ("AUTH",                          [503, 501,    501,     530, 530,     503, 501,   503, 503]),
+        ("ATRN",                          [530, 530,    530,     530, 530,     530, 530,   250, 250]),
+        ("ATRN example.org",              [530, 530,    530,     530, 530,     530, 530,   250, 250]),
+        ("ATRN mallory.example",          [530, 530,    530,     530, 530,     530, 530,   450, 450]),
+        ("ATRN example.com",              [530, 530,    530,     530, 530,     530, 530,   453, 453]),
+        ("ATRN localhost",                [530, 530,    530,     530, 530,     530, 530,   501, 501]),
+        ("NOOP",                          [250, 250,    250,     250, 250,     250, 250,   250, 250]),
+        ("NOOP x",                        [250, 250,    250,     250, 250,     250, 250,   250, 250]),
+        ("RSET",                          [250, 250,    250,     530, 530,     250, 250,   250, 250]),
+        ("RSET x",                        [501, 501,    501,     530, 530,     501, 501,   501, 501]),
+        ("MAIL FROM:<>",                  [502, 502,    502,     530, 530,     502, 502,   502, 502]),
+        ("RCPT TO:<a@example.org>",       [502, 502,    502,     530, 530,     502, 502,   502, 502]),
+        ("DATA",                          [502, 502,    502,     530, 530,     502, 502,   502, 502]),
+        ("BDAT 1",                        [502, 502,    502,     530, 530,     502, 502,   502, 502]),
+        ("VRFY a",                        [502, 502,    502,     530, 530,     502, 502,   502, 502]),
+        ("EXPN a",                        [502, 502,    502,     530, 530,     502, 502,   502, 502]),
+        ("HELP",                          [502, 502,    502,     530, 530,     502, 502,   502, 502]),
+        ("ETRN example.org",              [502, 502,    502,     530, 530,     502, 502,   502, 502]),
+        ("TURN",                          [502, 502,    502,     530, 530,     502, 502,   502, 502]),
+        ("LHLO a",                        [500, 500,    500,     530, 530,     500, 500,   500, 500]),
+        ("",                              [500, 500,    500,     530, 530,     500, 500,   500, 500]),
+        ("QUIT",                          [221, 221,    221,     221, 221,     221, 221,   221, 221]),
+        ("QUIT x",                        [501, 501,    501,     501, 501,     501, 501,   501, 501]),
     ];
-    let world = World::usual();
+    let mut world = World::usual();
     for (command, codes) in MATRIX {
-        let connected = world.provider();
-        let mut greeted = world.provider();
-        world.ask(&mut greeted, "EHLO customer.example.org");
-        for (mut provider, code) in [connected, greeted, world.alice()].into_iter().zip(codes) {
+        for (column, code) in COLUMNS.into_iter().zip(codes) {
+            let mut provider = column.provider(&mut world);
             let action = world.tell(&mut provider, command);
             let closes = matches!(action, Action::Close(_));
             let turns = matches!(action, Action::Turn(..));
-            assert_eq!(reply(action).code, *code, "{command}");
-            assert_eq!(closes, *code == 221, "{command}");
+            let starts = matches!(action, Action::StartTls(_));
+            assert_eq!(reply(action).code, *code, "{command} {column:?}");
+            assert_eq!(closes, *code == 221, "{command} {column:?}");
+            assert_eq!(starts, *code == 220, "{command} {column:?}");
             assert_eq!(
                 turns,
                 command.starts_with("ATRN") && *code == 250,
-                "{command}"
+                "{command} {column:?}"
             );
         }
+    }
+}
+
+/// What is listed follows the same states: nothing that would be refused, and ATRN always.
+///
+/// Rules: R8, B18, B38, B44, B46, X1
+#[test]
+fn every_state_has_its_offer() {
+    let mut world = World::usual();
+    for (column, starttls, auth) in [
+        (Column::Greeted, false, true),
+        (Column::GreetedTlsOffered, true, true),
+        (Column::GreetedTlsRequired, true, false),
+        (Column::GreetedUnderTls, false, true),
+        (Column::Authenticated, false, true),
+        (Column::AuthenticatedUnderTls, false, true),
+    ] {
+        let mut provider = column.provider(&mut world);
+        let offer = Offer::parse(&world.ask(&mut provider, "EHLO customer.example.org"));
+        assert!(offer.atrn, "{column:?}");
+        assert_eq!(offer.starttls, starttls, "{column:?}");
+        assert_eq!(!offer.auth.is_empty(), auth, "{column:?}");
     }
 }
 
@@ -309,6 +388,10 @@ fn input() -> impl Strategy<Value = (Result<Line, LineError>, bool)> {
         Just("AUTH CRAM-MD5"),
         Just("AUTH CRAM-MD5 ="),
         Just("AUTH X"),
+        Just("AUTH EXTERNAL ="),
+        Just("AUTH SCRAM-SHA-256-PLUS"),
+        Just("AUTH SCRAM-SHA-1-PLUS cD10bHMtZXhwb3J0ZXIsLG49YWxpY2Uscj14"),
+        Just("AUTH SCRAM-SHA-1 eSwsbj1hbGljZSxyPXg="),
         Just("*"),
         Just(""),
         Just("AGFsaWNlAHNlY3JldA=="),
@@ -324,6 +407,8 @@ fn input() -> impl Strategy<Value = (Result<Line, LineError>, bool)> {
         Just("HELO a"),
         Just("MAIL"),
         Just("STARTTLS"),
+        Just("STARTTLS"),
+        Just("STARTTLS x"),
         Just("QUIT x"),
     ];
     let line = prop_oneof![
@@ -338,19 +423,45 @@ fn input() -> impl Strategy<Value = (Result<Line, LineError>, bool)> {
 proptest! {
     /// Whatever comes: one reply a line (B7), an enhanced code of the right class on 2yz, 4yz and 5yz but not on
     /// the reply to EHLO (B62), no turn without a login, no close but after QUIT or with 421 (B12), and no more
-    /// than three challenges in a row (C11). 521 and 538 are never right here (B22, B33).
+    /// than three challenges in a row (C11). 521 and 538 are never right here (B22, B33). TLS starts once at most, never
+    /// with octets waiting (C1), never after a login, and where it is required nobody logs in before (B44).
     ///
-    /// Rules: B7, B12, B22, B33, B62, B63, C11, C12, R5, R15
+    /// Rules: B7, B12, B22, B33, B44, B46, B58, B62, B63, C1, C11, C12, R5, R15
     #[test]
-    fn any_session_keeps_the_rules(inputs in prop::collection::vec(input(), 0..40)) {
-        let world = World::usual();
+    fn any_session_keeps_the_rules(
+        inputs in prop::collection::vec(input(), 0..40),
+        starttls in prop::sample::select(vec![
+            Starttls::No, Starttls::Offered, Starttls::Required, Starttls::Active,
+        ]),
+        works in prop::bool::weighted(0.8),
+    ) {
+        let mut world = World::usual();
+        world.starttls = starttls;
+        world.binding = Some([7; 32].into());
+        world.certificate = Some("alice".to_owned());
+        world.mechanisms_in_tls = Mechanism::ALL.to_vec();
+        if starttls == Starttls::Active {
+            world.mechanisms = Mechanism::ALL.to_vec();
+        }
         let mut provider = world.provider();
         let (mut logged_in, mut challenges, mut failures) = (false, 0, 0);
+        let mut secure = starttls == Starttls::Active;
         for (line, pending) in inputs {
             let quit = matches!(&line, Ok(line) if line.as_bytes() == b"QUIT");
             let ehlo = matches!(&line, Ok(line) if line.as_bytes().starts_with(b"EHLO"));
             let action = provider.line(line, pending);
-            let action = world.settle(&mut provider, action, pending);
+            let mut action = world.settle(&mut provider, action, pending);
+            let starts = matches!(action, Action::StartTls(_));
+            if starts {
+                prop_assert!(!pending && !secure && !logged_in);
+                prop_assert!(!matches!(starttls, Starttls::No));
+                if works {
+                    provider.tls_started(world.secured());
+                    secure = true;
+                } else {
+                    action = provider.tls_unavailable();
+                }
+            }
             let (closes, turned) = match &action {
                 Action::Close(_) => (true, false),
                 Action::Turn(..) => (true, true),
@@ -360,6 +471,8 @@ proptest! {
             logged_in |= said.code == 235;
             challenges = if said.code == 334 { challenges + 1 } else { 0 };
             failures += u32::from(said.code == 535);
+            prop_assert!(!logged_in || secure || starttls != Starttls::Required);
+            prop_assert_eq!(said.code == 220, starts && works);
             prop_assert!(!matches!(said.code, 521 | 538));
             prop_assert!(challenges <= 3 && failures <= 3);
             prop_assert!(!turned || (logged_in && !pending));

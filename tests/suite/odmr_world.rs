@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use turnabout::odmr::provider::{
-    Access, Action, Identity, Provider, QueueAnswer, Request, SessionSeed, Settings, Verdict,
+    Access, Action, Identity, Provider, QueueAnswer, Request, Secured, SessionSeed, Settings,
+    Starttls, Verdict,
 };
 use turnabout::sasl::scram::{ScramHash, derive};
 use turnabout::sasl::server::{Evidence, ScramKeys, ScramStored};
-use turnabout::sasl::{Mechanism, Secret, cram_md5};
+use turnabout::sasl::{ChannelBinding, Mechanism, Secret, cram_md5};
 use turnabout::smtp::{Domain, DomainList, Line, Reply};
 
 /// User, password, domains.
@@ -29,6 +30,15 @@ impl ScramKeys for Accounts {
 pub struct World {
     pub accounts: Accounts,
     pub mechanisms: Vec<Mechanism>,
+    pub starttls: Starttls,
+    /// What may be used once TLS has started with STARTTLS.
+    pub mechanisms_in_tls: Vec<Mechanism>,
+    /// The binding of the TLS connection, implicit or after STARTTLS.
+    pub binding: Option<ChannelBinding>,
+    /// Whom the certificate of the customer speaks for, if it shows one.
+    pub certificate: Option<String>,
+    /// There is a certificate of our own.
+    pub tls_works: bool,
     /// The directory of domains does not answer.
     pub access_unknown: bool,
     /// The accounts do not answer.
@@ -45,6 +55,11 @@ impl Default for World {
         Self {
             accounts: Accounts::default(),
             mechanisms: vec![Mechanism::CramMd5, Mechanism::Plain, Mechanism::Login],
+            starttls: Starttls::No,
+            mechanisms_in_tls: vec![Mechanism::CramMd5, Mechanism::Plain, Mechanism::Login],
+            binding: None,
+            certificate: None,
+            tls_works: true,
             access_unknown: false,
             accounts_down: false,
             mail: Vec::new(),
@@ -79,7 +94,12 @@ impl World {
     pub fn provider(&self) -> Provider {
         Provider::new(Settings {
             hostname: "provider.example.com".to_owned(),
+            starttls: self.starttls,
             mechanisms: self.mechanisms.clone(),
+            binding: self
+                .binding
+                .clone()
+                .filter(|_| self.starttls == Starttls::Active),
             seed: SessionSeed {
                 unix_time: 1_764_000_000,
                 random: *b"sixteen octets!!",
@@ -106,6 +126,12 @@ impl World {
                     authcid,
                     right && authzid.as_ref().is_none_or(|authzid| authzid == authcid),
                 )
+            }
+            Evidence::External { authzid } => {
+                let Some(user) = &self.certificate else {
+                    return Verdict::Rejected;
+                };
+                (user, authzid.as_ref().is_none_or(|authzid| authzid == user))
             }
             Evidence::CramMd5 {
                 user,
@@ -162,6 +188,26 @@ impl World {
         }
     }
 
+    /// What a finished handshake tells the machine.
+    pub fn secured(&self) -> Secured {
+        Secured {
+            mechanisms: self.mechanisms_in_tls.clone(),
+            binding: self.binding.clone(),
+        }
+    }
+
+    /// A session after EHLO, STARTTLS and a handshake: the next line is the first under TLS.
+    pub fn under_tls(&self) -> Provider {
+        let mut provider = self.provider();
+        self.ask(&mut provider, "EHLO customer.example.org");
+        let Action::StartTls(said) = self.tell(&mut provider, "STARTTLS") else {
+            panic!("no TLS");
+        };
+        assert_eq!(said.code, 220);
+        provider.tls_started(self.secured());
+        provider
+    }
+
     /// One command, with nothing behind it.
     pub fn tell(&self, provider: &mut Provider, command: &str) -> Action {
         let action = provider.line(Line::new(command.as_bytes()), false);
@@ -190,6 +236,7 @@ pub fn reply(action: Action) -> Reply {
         Action::Say(reply)
         | Action::SayAfter(_, reply)
         | Action::Close(reply)
+        | Action::StartTls(reply)
         | Action::Turn(reply, _) => reply,
         other => panic!("no reply but {other:?}"),
     }

@@ -9,6 +9,7 @@ use turnabout::accounts::{Accounts, Outcome};
 use turnabout::cli::passwd::{Args, Done, PasswdError, one_line, run_with};
 use turnabout::sasl::Secret;
 use turnabout::sasl::server::Evidence;
+use turnabout::tls::Fingerprint;
 
 #[derive(Parser)]
 struct Command {
@@ -430,4 +431,24 @@ fn a_new_file_can_be_read_by_the_group_of_its_directory() {
     place.run("secret", &new).unwrap();
     let made = fs::metadata(place.path()).unwrap();
     assert_eq!((made.gid(), made.mode() & 0o777), (8, 0o640));
+}
+
+#[test]
+fn certificates_are_left_alone_and_a_password_comes_beside_them() {
+    let desk = Desk::new();
+    let pinned = format!(
+        "certificates = [\"{}\"] # laptop\n",
+        Fingerprint::of(b"laptop")
+    );
+    desk.write(
+        &TWO.replace("credential = \"{PLAIN}pencil\"\n", &pinned),
+        0o600,
+    );
+    desk.run("crayon 2", &["bob"]).unwrap();
+    assert!(desk.text().contains(&pinned), "{}", desk.text());
+    assert!(!desk.accepts("alice", "pencil 2"));
+    desk.run("pencil 2", &["alice"]).unwrap();
+    assert!(desk.text().contains(&pinned), "{}", desk.text());
+    assert!(desk.accepts("alice", "pencil 2"));
+    assert!(desk.accepts("bob", "crayon 2"));
 }

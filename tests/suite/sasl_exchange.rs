@@ -2,7 +2,7 @@
 
 use crate::sasl_by_hand::Alice;
 use std::sync::Arc;
-use turnabout::sasl::client::ClientExchange;
+use turnabout::sasl::client::{ClientExchange, Means};
 use turnabout::sasl::server::{ChallengeSeed, Evidence, ServerExchange, ServerStep};
 use turnabout::sasl::{Mechanism, SaslError, Secret, cram_md5};
 
@@ -16,7 +16,7 @@ pub fn seed() -> ChallengeSeed {
 }
 
 pub fn server(mechanism: Mechanism) -> ServerExchange {
-    ServerExchange::start(mechanism, &seed(), Arc::new(Alice)).unwrap()
+    ServerExchange::start(mechanism, &seed(), Arc::new(Alice), None).unwrap()
 }
 
 fn client(mechanism: Mechanism, user: &str, password: &str) -> ClientExchange {
@@ -245,7 +245,8 @@ fn scram_carries_names_with_comma_and_equals_sign() {
             turnabout::sasl::scram::derive(hash, &"pencil".into(), b"salt", 4096)
         }
     }
-    let mut server = ServerExchange::start(Mechanism::ScramSha256, &seed(), Arc::new(Odd)).unwrap();
+    let mut server =
+        ServerExchange::start(Mechanism::ScramSha256, &seed(), Arc::new(Odd), None).unwrap();
     let mut client = client(Mechanism::ScramSha256, "a,b=c=2C", "pencil");
     let first = client.initial().unwrap().unwrap();
     let mut step = server.initial(Some(&first));
@@ -315,7 +316,7 @@ fn no_secret_shows_in_debug_output() {
     let secret = "tanstaaftanstaaf";
     let mut shown = format!("{:?}", Secret::from(secret));
     let mut sent = Vec::new();
-    for mechanism in Mechanism::ALL {
+    for mechanism in Mechanism::WITHOUT_TLS {
         let (mut server, mut client) = (server(mechanism), client(mechanism, "alice", secret));
         let initial = client.initial().unwrap();
         let mut step = server.initial(initial.as_deref().map(Vec::as_slice));
@@ -360,7 +361,14 @@ fn the_strongest_permitted_mechanism_is_chosen() {
     };
     let all = Mechanism::ALL;
     let choose = |names: &[&str], allowed: &[Mechanism], plaintext| {
-        ClientExchange::strongest(&offered(names), allowed, plaintext)
+        let means = Means {
+            allowed,
+            password: true,
+            plaintext,
+            certificate: false,
+            binding: false,
+        };
+        ClientExchange::strongest(&offered(names), &means)
     };
     let many = [
         "LOGIN",

@@ -6,15 +6,20 @@
 //! In a line `\r \n \0 \t \\ \xNN` are octets, `{b64 TEXT}` is TEXT in base64, `{cram USER PASSWORD}` the answer to
 //! the last challenge, and `{repeat N TEXT}` what it says. A line that is expected from the provider may be cut
 //! short at a blank: the code is the contract, the text is not.
+//!
+//! `-- starts TLS` is a handshake: the lines before it travel in the clear, those behind it under TLS. `TLS:` in the head
+//! says how the connection stands to it (provider: offered, required, implicit, and `unavailable` behind it; customer:
+//! starttls, implicit), `Mechanisms-in-TLS:` what may be used then, `Certificate:` whom the customer's certificate speaks
+//! for, and `Binding:` that the connection has one.
 
 use crate::odmr_world::{World, domain, domains};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use turnabout::odmr::customer::{self, Customer, Step};
+use turnabout::odmr::customer::{self, Customer, Outcome, Step, Tls};
 use turnabout::odmr::greeting::{Greeting, GreetingStep};
-use turnabout::odmr::provider::{Action, Provider, QueueAnswer};
-use turnabout::sasl::{Secret, cram_md5};
+use turnabout::odmr::provider::{Action, Provider, QueueAnswer, Starttls};
+use turnabout::sasl::{ChannelBinding, Mechanism, Secret, cram_md5};
 use turnabout::smtp::{COMMAND_LIMIT, LineReader, ReplyReader, base64};
 
 #[derive(Debug)]
@@ -126,6 +131,14 @@ trait Peer {
     fn challenge(&self) -> &[u8];
 }
 
+fn mechanisms(names: &str) -> Vec<Mechanism> {
+    names
+        .split(' ')
+        .filter(|name| *name != "none")
+        .map(|name| name.parse().unwrap())
+        .collect()
+}
+
 fn say(did: &mut Vec<(String, String)>, who: &str, octets: &[u8]) {
     let text = String::from_utf8(octets.to_vec()).unwrap();
     for line in text.strip_suffix("\r\n").unwrap().split("\r\n") {
@@ -153,14 +166,20 @@ impl ProviderPeer {
             let words: Vec<&str> = value.split(' ').collect();
             match key.as_str() {
                 "Rules" | "Role" => {}
-                "Account" => world.account(words[0], words[1], &words[2..]),
-                "Mechanisms" => {
-                    world.mechanisms = words
-                        .iter()
-                        .filter(|word| **word != "none")
-                        .map(|word| word.parse().unwrap())
-                        .collect();
+                "TLS" => {
+                    world.starttls = match words[0] {
+                        "offered" => Starttls::Offered,
+                        "required" => Starttls::Required,
+                        "implicit" => Starttls::Active,
+                        other => panic!("no such TLS: {other}"),
+                    };
+                    world.tls_works = words.get(1) != Some(&"unavailable");
                 }
+                "Mechanisms-in-TLS" => world.mechanisms_in_tls = mechanisms(value),
+                "Binding" => world.binding = Some([7; 32].into()),
+                "Certificate" => world.certificate = Some(value.clone()),
+                "Account" => world.account(words[0], words[1], &words[2..]),
+                "Mechanisms" => world.mechanisms = mechanisms(value),
                 "Access" => world.access_unknown = value == "unknown",
                 "Accounts" => world.accounts_down = value == "down",
                 "Mail" => {
@@ -216,6 +235,15 @@ impl ProviderPeer {
                 done(did, format!("turned {} {domains}", turned.user()));
                 self.over = true;
             }
+            Action::StartTls(_) if !self.world.tls_works => {
+                let refused = self.provider.tls_unavailable();
+                self.act(refused, did);
+            }
+            Action::StartTls(reply) => {
+                say(did, "P:", &reply.to_bytes());
+                done(did, "starts TLS");
+                self.provider.tls_started(self.world.secured());
+            }
             Action::Verify(_) | Action::Access { .. } | Action::Ask(_) => panic!("not settled"),
         }
     }
@@ -236,6 +264,8 @@ impl Peer for ProviderPeer {
                 let pending = !bytes.is_empty() || !later.is_empty();
                 let action = self.provider.line(line, pending);
                 let action = self.world.settle(&mut self.provider, action, pending);
+                let starts = matches!(action, Action::StartTls(_));
+                assert!(!(starts && pending), "octets were carried into TLS");
                 self.act(action, did);
             }
         }
@@ -253,6 +283,7 @@ impl Peer for ProviderPeer {
 struct CustomerPeer {
     customer: Customer,
     prepares: bool,
+    binding: Option<ChannelBinding>,
     lines: LineReader,
     replies: ReplyReader,
     challenge: Vec<u8>,
@@ -261,12 +292,20 @@ struct CustomerPeer {
 
 impl CustomerPeer {
     fn new(transcript: &Transcript) -> Self {
-        let mechanisms = transcript
-            .header("Mechanisms")
-            .unwrap_or("CRAM-MD5 PLAIN LOGIN")
-            .split(' ')
-            .map(|name| name.parse().unwrap())
-            .collect();
+        let mechanisms = mechanisms(
+            transcript
+                .header("Mechanisms")
+                .unwrap_or("CRAM-MD5 PLAIN LOGIN"),
+        );
+        let tls = match transcript.header("TLS") {
+            None => Tls::None,
+            Some("starttls") => Tls::Starttls,
+            Some("implicit") => Tls::Implicit,
+            Some(other) => panic!("no such TLS: {other}"),
+        };
+        let binding = transcript
+            .header("Binding")
+            .map(|_| ChannelBinding::from([7; 32]));
         let user = transcript.header("User").unwrap_or("alice secret");
         let user = String::from_utf8(octets(user, b"")).unwrap();
         let (user, password) = user.split_once(' ').unwrap();
@@ -277,11 +316,15 @@ impl CustomerPeer {
             customer: Customer::new(customer::Settings {
                 ehlo_name: "customer.example.org".to_owned(),
                 user: user.to_owned(),
-                password: Secret::from(password),
+                password: (password != "none").then(|| Secret::from(password)),
                 domains: named,
                 mechanisms,
                 allow_plaintext: transcript.header("Plaintext") != Some("no"),
+                tls,
+                binding: binding.clone().filter(|_| tls == Tls::Implicit),
+                external: transcript.header("Certificate").is_some(),
             }),
+            binding,
             prepares: transcript.header("Prepare") != Some("fails"),
             lines: LineReader::new(ReplyReader::LINE_LIMIT),
             replies: ReplyReader::new(),
@@ -290,13 +333,22 @@ impl CustomerPeer {
         }
     }
 
-    fn act(&mut self, step: Step, did: &mut Vec<(String, String)>) {
+    /// `pending`: something lies behind the reply that made this step.
+    fn act(&mut self, step: Step, pending: bool, did: &mut Vec<(String, String)>) {
         match step {
             Step::Send(octets) => say(did, "C:", &octets),
+            Step::StartTls if pending => {
+                self.act(Step::End(Outcome::early_octets()), pending, did);
+            }
+            Step::StartTls => {
+                done(did, "starts TLS");
+                let step = self.customer.tls_started(self.binding.clone());
+                self.act(step, false, did);
+            }
             Step::Prepare => {
                 done(did, "prepares");
                 let step = self.customer.prepared(self.prepares);
-                self.act(step, did);
+                self.act(step, pending, did);
             }
             Step::Turned(turned) => {
                 let domains = turned.domains().map(|list| format!(" {list}"));
@@ -333,7 +385,8 @@ impl Peer for CustomerPeer {
                             .unwrap_or_default();
                     }
                     let step = self.customer.reply(reply);
-                    self.act(step, did);
+                    let pending = !bytes.is_empty() || !later.is_empty();
+                    self.act(step, pending, did);
                 }
                 Err(error) => {
                     done(did, format!("breaks off: {error}"));

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use tokio::net::{TcpListener, TcpStream};
 use turnabout::smtp::line::LineError;
-use turnabout::wire::{Wire, WireError};
+use turnabout::wire::{Relays, Wire, WireError};
 
 /// Ours, and the peer's end of it.
 async fn pair() -> (Wire, std::net::TcpStream) {
@@ -34,8 +34,9 @@ fn octets_behind_the_last_line_are_read_by_whoever_has_the_socket_then() {
         peer.write_all(&after).unwrap();
         assert_eq!(wire.line().await.unwrap().unwrap().as_bytes(), b"EHLO a");
         assert_eq!(wire.line().await.unwrap().unwrap().as_bytes(), b"ATRN");
-        assert!(wire.pending().unwrap());
-        let mut holder = std::net::TcpStream::from(wire.release().unwrap().into_fd());
+        assert!(wire.pending().await.unwrap());
+        let mut holder =
+            std::net::TcpStream::from(wire.release(&Relays::default()).await.unwrap().into_fd());
         let mut octets = vec![0; after.len()];
         holder.read_exact(&mut octets).unwrap();
         assert_eq!(octets, after);
@@ -48,7 +49,7 @@ fn a_released_socket_is_blocking_and_closed_on_exec() {
     run(async {
         let (wire, peer) = pair().await;
         let (here, there) = (wire.local(), wire.peer());
-        let released = wire.release().unwrap();
+        let released = wire.release(&Relays::default()).await.unwrap();
         assert_eq!((released.local(), released.peer()), (here, there));
         assert_eq!(peer.peer_addr().unwrap(), here);
         let flags = |fd: &OwnedFd, which| nix::fcntl::fcntl(fd.as_fd(), which).unwrap();
@@ -68,7 +69,10 @@ fn a_socket_with_part_of_a_line_taken_is_not_released() {
         peer.write_all(b"half a li").unwrap();
         let line = tokio::time::timeout(std::time::Duration::from_millis(50), wire.line());
         line.await.unwrap_err();
-        assert!(matches!(wire.release(), Err(WireError::PartialLine)));
+        assert!(matches!(
+            wire.release(&Relays::default()).await,
+            Err(WireError::PartialLine)
+        ));
         // Dropped with it: the peer sees the end.
         assert_eq!(peer.read(&mut [0]).unwrap_or(0), 0);
     });
@@ -84,7 +88,7 @@ fn waiting_for_a_line_can_be_broken_off_without_loss() {
             peer.write_all(part).unwrap();
         }
         assert_eq!(wire.line().await.unwrap().unwrap().as_bytes(), b"EHLO a");
-        assert!(!wire.pending().unwrap());
+        assert!(!wire.pending().await.unwrap());
     });
 }
 

@@ -93,6 +93,12 @@ impl<'a> Section<'a> {
         self.error_at(self.origin, key, at, cause, advice)
     }
 
+    /// An error about the table as a whole: what it has not.
+    pub(super) fn lacks(&self, what: &str, advice: &str) -> ConfigError {
+        let cause = format!("[{}] {what}", self.title);
+        ConfigError::new("use", self.origin.place(self.at), cause, advice)
+    }
+
     /// The value the operator gave, or the default, or nothing.
     fn value(&self, key: &Key) -> Result<Option<Given<'a>>, ConfigError> {
         static DEFAULT: Origin = Origin::Default;

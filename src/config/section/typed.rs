@@ -73,30 +73,46 @@ impl Section<'_> {
 
     /// A path: absolute in a file, since a service has no useful current directory.
     pub(in crate::config) fn path(&self, key: &Key) -> Result<Option<PathBuf>, ConfigError> {
-        let relative_allowed = self.is_options();
-        self.text(key, |text| {
-            if text.is_empty() || text.contains('\0') {
-                return Err(fault(
-                    format!("{text:?} is not a path"),
-                    "write an absolute path",
-                ));
-            }
-            let path = PathBuf::from(text);
-            if path.is_absolute() || relative_allowed {
-                Ok(path)
-            } else {
-                Err(fault(
-                    format!("{text:?} is a relative path"),
-                    "write an absolute path",
-                ))
-            }
-        })
+        self.text(key, |text| path(text, self.is_options()))
+    }
+
+    /// A list of paths, like [`path`](Self::path); empty if it was not given.
+    pub(in crate::config) fn paths(&self, key: &Key) -> Result<Vec<PathBuf>, ConfigError> {
+        let paths = self.list(key, |text| path(text, self.is_options()))?;
+        Ok(paths.unwrap_or_default())
     }
 
     /// A path that has a default.
     pub(in crate::config) fn required_path(&self, key: &Key) -> Result<PathBuf, ConfigError> {
         let path = self.path(key)?;
         self.needed(key, path)
+    }
+
+    /// A program by its absolute path, and its arguments.
+    pub(in crate::config) fn command(&self, key: &Key) -> Result<Option<Vec<String>>, ConfigError> {
+        let words = self.list(key, |text| {
+            if text.contains('\0') {
+                return Err(fault(
+                    "there is a NUL in it",
+                    "no program can be given that",
+                ));
+            }
+            Ok(text.to_owned())
+        })?;
+        match words {
+            None => Ok(None),
+            Some(words) if words.first().is_some_and(|word| word.starts_with('/')) => {
+                Ok(Some(words))
+            }
+            Some(words) => {
+                let program = words.first().map_or("", String::as_str);
+                Err(self.error(
+                    key,
+                    &format!("the program {program:?} is not an absolute path"),
+                    "write its whole path; neither a shell nor PATH is used",
+                ))
+            }
+        }
     }
 
     /// A duration of at least `shortest`.
@@ -184,5 +200,23 @@ impl Section<'_> {
             &format!("it is {}", value.noun()),
             &format!("write {wanted}"),
         )
+    }
+}
+
+fn path(text: &str, relative_allowed: bool) -> Result<PathBuf, Fault> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(fault(
+            format!("{text:?} is not a path"),
+            "write an absolute path",
+        ));
+    }
+    let path = PathBuf::from(text);
+    if path.is_absolute() || relative_allowed {
+        Ok(path)
+    } else {
+        Err(fault(
+            format!("{text:?} is a relative path"),
+            "write an absolute path",
+        ))
     }
 }

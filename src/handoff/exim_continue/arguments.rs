@@ -1,10 +1,12 @@
 //! The command line of `exim -MC`, which is not documented for others and differs between versions.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 
 use crate::queue::exim::is_message_id;
 use crate::smtp::ehlo::Offer;
 use crate::smtp::next_hop::NextHop;
+use crate::tls::Facts;
 
 /// The number of this message on the connection. With 1 Exim would believe that MAIL and RCPT have been said already,
 /// send DATA, be told 503, and return the message to its sender: so it is 2, always.
@@ -19,6 +21,15 @@ pub enum Form {
     Port,
 }
 
+/// A relay carries the connection: what Exim is told of the TLS that it does not see.
+#[derive(Debug, Clone, Copy)]
+pub struct Proxied<'a> {
+    /// Our end of the true connection.
+    pub local: SocketAddr,
+    /// What the handshake has shown.
+    pub tls: &'a Facts,
+}
+
 /// The arguments that continue on a connection with this message; `None` if the message id is none.
 #[must_use]
 pub fn arguments(
@@ -26,6 +37,7 @@ pub fn arguments(
     transport: &str,
     next_hop: &NextHop,
     offer: &Offer,
+    proxied: Option<Proxied<'_>>,
     message: &str,
 ) -> Option<Vec<OsString>> {
     if !is_message_id(message) {
@@ -41,6 +53,10 @@ pub fn arguments(
         .into_iter()
         .filter_map(|(offered, option)| offered.then_some(option));
     let mut arguments: Vec<OsString> = options.map(OsString::from).collect();
+    if let Some(Proxied { local, tls }) = proxied {
+        let (address, port) = (local.ip().to_string(), local.port().to_string());
+        arguments.extend(["-MCt", &address, &port, &cipher(tls)].map(OsString::from));
+    }
     arguments.extend(continued(
         form,
         transport,
@@ -52,12 +68,31 @@ pub fn arguments(
 }
 
 /// Arguments that Exim refuses before it does anything, because the message id is none: which complaint comes first
-/// tells whether the number of arguments is the right one.
+/// tells whether the others are right, and their number.
 #[must_use]
-pub(super) fn probe(form: Form, transport: &str) -> Vec<OsString> {
+pub(super) fn probe(form: Form, transport: &str, proxied: bool) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = ["-MCK", "-MCD", "-MCP", "-MCS"].map(OsString::from).into();
+    if proxied {
+        let proxied = [
+            "-MCt",
+            "127.0.0.1",
+            "1",
+            "TLS1.3:TLS_AES_256_GCM_SHA384:256",
+        ];
+        arguments.extend(proxied.map(OsString::from));
+    }
     arguments.extend(continued(form, transport, "127.0.0.1", "1", "none"));
     arguments
+}
+
+/// As Exim writes it into its log: version, suite, bits.
+fn cipher(tls: &Facts) -> String {
+    let bits = if tls.cipher.contains("AES_128") {
+        128
+    } else {
+        256
+    };
+    format!("{}:{}:{bits}", tls.version, tls.cipher)
 }
 
 fn continued(

@@ -9,15 +9,14 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{ChildStderr, Command};
 use tokio::sync::watch;
 
-use super::arguments::{arguments, probe};
+use super::arguments::{Proxied, arguments, probe};
 use super::{Ended, Form, Known, MESSAGES, QUEUE_TIME, Reversed};
 use crate::handoff::{quit::quit, told};
 use crate::queue::exim::Queue;
 use crate::queue::{QueueError, cut};
 use crate::smtp::domain::DomainList;
 use crate::smtp::next_hop::NextHop;
-use crate::wire::Released;
-use crate::wire::follow::is_established;
+use crate::wire::{Carriage, Released};
 
 /// Of how many messages that are left the logs are read.
 const LOGS: usize = 200;
@@ -40,14 +39,27 @@ pub(super) async fn form(
     limit: Duration,
 ) -> Result<Option<Form>, QueueError> {
     for form in [Form::Plain, Form::Port] {
-        if queue
-            .refuses_message_id(probe(form, transport), limit)
-            .await?
-        {
+        let words = probe(form, transport, false);
+        if queue.refuses_message_id(words, limit).await? {
             return Ok(Some(form));
         }
     }
     Ok(None)
+}
+
+/// Finds out whether this Exim can be told of TLS that a relay does for it: one that is built without TLS cannot.
+///
+/// # Errors
+/// Exim cannot be run.
+pub(super) async fn is_proxied(
+    queue: &Queue,
+    transport: &str,
+    form: Form,
+    limit: Duration,
+) -> Result<bool, QueueError> {
+    queue
+        .refuses_message_id(probe(form, transport, true), limit)
+        .await
 }
 
 /// Why looking on came to its end.
@@ -77,36 +89,34 @@ pub(super) async fn run(
         Ok(queue) => queue,
         Err(error) => {
             tracing::error!(session = %reversed.session, "{error}");
-            let clean = quit(reversed.released.into_fd()).await;
-            return Ended {
-                how: "the queue could not be asked".to_owned(),
-                clean,
-                remaining: None,
-            };
+            return give_up(reversed.released, "the queue could not be asked", None).await;
         }
     };
     let Some(message) = known.order().pick(next_hop, &queue) else {
         // Delivered elsewhere or removed since the 250: EHLO and QUIT are the whole session (RFC 2645 5.2.1).
-        let clean = quit(reversed.released.into_fd()).await;
-        return Ended {
-            how: "no mail after all".to_owned(),
-            clean,
-            remaining: Some(false),
-        };
+        return give_up(reversed.released, "no mail after all", Some(false)).await;
+    };
+    let proxied = match (reversed.released.carriage(), reversed.released.tls()) {
+        (Carriage::Relay(_), Some(tls)) if known.proxied => Some(Proxied {
+            local: reversed.released.local(),
+            tls,
+        }),
+        (Carriage::Relay(_), _) => {
+            let how = "this Exim cannot be given a connection that a relay carries";
+            return give_up(reversed.released, how, Some(true)).await;
+        }
+        (Carriage::Plain | Carriage::Kernel, _) => None,
     };
     let Some(arguments) = arguments(
         known.form,
         &known.settings.transport,
         next_hop,
         &reversed.offer,
+        proxied,
         &message,
     ) else {
-        let clean = quit(reversed.released.into_fd()).await;
-        return Ended {
-            how: "Exim names its messages in an unknown way".to_owned(),
-            clean,
-            remaining: Some(true),
-        };
+        let how = "Exim names its messages in an unknown way";
+        return give_up(reversed.released, how, Some(true)).await;
     };
     tracing::debug!(session = %reversed.session, first = %message, waiting = queue.waiting.len(), "connection given to Exim");
     let over = carry(known, reversed.released, arguments, &mut shutdown).await;
@@ -131,6 +141,19 @@ pub(super) async fn run(
         how,
         clean,
         remaining,
+        // No descriptor is kept that could tell.
+        control_record: false,
+    }
+}
+
+/// Ends the session in good order, without any mail.
+async fn give_up(released: Released, how: &str, remaining: Option<bool>) -> Ended {
+    let clean = quit(released).await;
+    Ended {
+        how: how.to_owned(),
+        clean,
+        remaining,
+        control_record: false,
     }
 }
 
@@ -160,7 +183,8 @@ async fn remember(known: &Known, next_hop: &NextHop, domains: &DomainList) -> Op
 ///
 /// The process that is started here delivers the first message only; for each further one Exim starts a process that is
 /// no child of ours and has other descriptors than the socket closed. What all of them share is the connection, so that
-/// is what is looked at, in the kernel's table: a descriptor kept here would keep it open after the last of them.
+/// is what is looked at, in the kernel's table or at the relay: a descriptor kept here would keep it open after the last
+/// of them.
 async fn carry(
     known: &Known,
     released: Released,
@@ -168,7 +192,7 @@ async fn carry(
     shutdown: &mut watch::Receiver<bool>,
 ) -> Over {
     let began = Instant::now();
-    let (local, peer) = (released.local(), released.peer());
+    let view = released.view();
     let mut command = Command::new(&known.settings.command);
     command
         .args(arguments)
@@ -195,7 +219,7 @@ async fn carry(
     let mut running = true;
     let mut failed = None;
     loop {
-        if !running && is_established(local, peer) != Some(true) {
+        if !running && view.is_open() != Some(true) {
             return match failed {
                 Some(status) => Over::Failed(format!(
                     "Exim failed: {status}: {}",

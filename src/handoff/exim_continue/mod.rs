@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use arguments::{Form, arguments};
+pub use arguments::{Form, Proxied, arguments};
 pub use first::Order;
 
 use super::{Ended, HandoffError, Reversed};
@@ -57,6 +57,8 @@ struct Known {
     /// Sessions that ask it at the same time share one look.
     together: Together,
     form: Form,
+    /// It can be told of TLS that a relay does for it.
+    proxied: bool,
     /// Exim's spool directory.
     spool: String,
     order: Mutex<Order>,
@@ -93,15 +95,29 @@ impl EximContinue {
                 known: "Exim whose -MC takes five or six arguments",
             },
         )?;
+        let proxied = carry::is_proxied(&queue, transport, form, VERSION_TIME).await?;
+        if !proxied {
+            tracing::warn!(
+                command = %settings.command.display(),
+                "this Exim is built without TLS: sessions under TLS cannot be handed to it through a relay"
+            );
+        }
         let spool = queue.spool_directory(VERSION_TIME).await?;
         Ok(Self(Arc::new(Known {
             settings,
             queue,
             together: Together::default(),
             form,
+            proxied,
             spool,
             order: Mutex::default(),
         })))
+    }
+
+    /// Whether it can be given a connection that a relay carries.
+    #[must_use]
+    pub fn takes_relay(&self) -> bool {
+        self.0.proxied
     }
 
     /// Whether a message waits for one of these domains.

@@ -19,7 +19,8 @@ impl Lent {
     /// Says QUIT on the connection, which is ours.
     pub(super) async fn quit(self, how: String) -> Ended {
         let remaining = self.remaining;
-        let clean = quit(self.reversed.released.into_fd()).await;
+        let control_record = self.reversed.released.control_record();
+        let clean = quit(self.reversed.released).await;
         let how = if clean {
             how
         } else {
@@ -29,6 +30,7 @@ impl Lent {
             how,
             clean,
             remaining,
+            control_record,
         }
     }
 
@@ -58,7 +60,10 @@ impl Lent {
 
     /// The customer has closed, or Postfix has said QUIT: which of them, only the queue tells.
     pub(super) async fn closed(self) -> Ended {
-        // First let go, so that the customer sees the end as soon as Postfix closes its own descriptor.
+        let control_record = self.reversed.released.control_record();
+        // First let go, so that the customer sees the end as soon as Postfix closes its own descriptor; but where the
+        // kernel encrypts, nobody else says the end of TLS.
+        self.reversed.released.close_notify();
         drop(self.reversed.released);
         let remaining = self
             .known
@@ -71,11 +76,13 @@ impl Lent {
                 how: "delivered all, ended by Postfix".to_owned(),
                 clean: true,
                 remaining,
+                control_record,
             },
             _ => Ended {
                 how: "closed before the queue was empty".to_owned(),
                 clean: false,
                 remaining,
+                control_record,
             },
         }
     }
@@ -85,6 +92,8 @@ impl Lent {
             how: why.to_owned(),
             clean,
             remaining: self.remaining,
+            // One that works on it is not looked over the shoulder.
+            control_record: !clean && self.reversed.released.control_record(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Customer, Outcome, State, Step, unexpected};
 use crate::sasl::client::ClientExchange;
-use crate::sasl::{Mechanism, SaslError};
+use crate::sasl::{Channel, Mechanism, SaslError, Secret};
 use crate::smtp::{COMMAND_LIMIT, Command, Reply, base64};
 use zeroize::Zeroizing;
 
@@ -34,11 +34,13 @@ impl std::fmt::Debug for Phase {
 }
 
 impl Customer {
-    pub(super) fn start_login(&mut self, mechanism: Mechanism) -> Step {
+    pub(super) fn start_login(&mut self, mechanism: Mechanism, channel: &Channel) -> Step {
         self.mechanism = Some(mechanism);
-        let started =
-            ClientExchange::start(mechanism, &self.settings.user, &self.settings.password)
-                .and_then(|mut exchange| Ok((exchange.initial()?, exchange)));
+        // EXTERNAL has none; for the others there is one, or they would not have been chosen.
+        let none = Secret::from("");
+        let password = self.settings.password.as_ref().unwrap_or(&none);
+        let started = ClientExchange::start_on(channel, mechanism, &self.settings.user, password)
+            .and_then(|mut exchange| Ok((exchange.initial()?, exchange)));
         let (initial, exchange) = match started {
             Ok(started) => started,
             Err(error) => {

@@ -7,8 +7,8 @@ mod auth;
 mod outcome;
 
 use super::{Direction, Turned};
-use crate::sasl::client::ClientExchange;
-use crate::sasl::{Mechanism, Secret};
+use crate::sasl::client::{ClientExchange, Means};
+use crate::sasl::{Channel, ChannelBinding, Mechanism, Secret};
 use crate::smtp::{COMMAND_LIMIT, Command, DomainList, Offer, Reply};
 use auth::Login;
 pub use outcome::Outcome;
@@ -23,20 +23,40 @@ pub struct Settings {
     pub ehlo_name: String,
     /// The user at the provider.
     pub user: String,
-    /// Its password.
-    pub password: Secret,
+    /// Its password; without one only EXTERNAL can be used.
+    pub password: Option<Secret>,
     /// The domains to ask for; `None` asks for all there are with a bare ATRN (rule R17).
     pub domains: Option<DomainList>,
     /// The mechanisms that may be used.
     pub mechanisms: Vec<Mechanism>,
-    /// Whether mechanisms in which the password itself travels may be used on this connection (rule B35).
+    /// Whether mechanisms in which the password itself travels may be used without TLS (rule B35). Under TLS they may.
     pub allow_plaintext: bool,
+    /// How TLS comes to this connection.
+    pub tls: Tls,
+    /// With implicit TLS: the binding of the connection, if its TLS gives one.
+    pub binding: Option<ChannelBinding>,
+    /// A certificate of ours is shown in the handshake: EXTERNAL may be used (rule B75).
+    pub external: bool,
+}
+
+/// How TLS comes to the connection. Whatever the provider says, none of it is given up for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// With STARTTLS; without it nothing is said but QUIT (rules B49, C3).
+    Starttls,
+    /// Not at all.
+    None,
+    /// The connection is under TLS from the first octet.
+    Implicit,
 }
 
 /// What the driver has to do.
 pub enum Step {
     /// Send these octets, a whole line, then wait for a reply. They may hold a password.
     Send(Zeroizing<Vec<u8>>),
+    /// The provider is ready for TLS. If anything lies behind its reply, end with [`Outcome::early_octets`] (rule C2);
+    /// otherwise do the handshake and say [`Customer::tls_started`]. If that fails, close.
+    StartTls,
     /// Make the MTA ready and say how that went with [`Customer::prepared`].
     Prepare,
     /// The connection has turned: hand it over. Nothing more may have come from the provider (rule C5).
@@ -50,6 +70,7 @@ impl fmt::Debug for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Send(octets) => write!(f, "Send({} octets)", octets.len()),
+            Self::StartTls => f.write_str("StartTls"),
             Self::Prepare => f.write_str("Prepare"),
             Self::Turned(turned) => write!(f, "Turned({turned:?})"),
             Self::End(outcome) => write!(f, "End({outcome:?})"),
@@ -64,6 +85,8 @@ pub enum Wait {
     Greeting,
     /// The reply to EHLO.
     Ehlo,
+    /// The reply to STARTTLS.
+    StartTls,
     /// A reply in the AUTH exchange.
     Auth,
     /// The reply to ATRN: 10 minutes or more (rule R16).
@@ -76,6 +99,9 @@ pub enum Wait {
 enum State {
     Greeting,
     Ehlo,
+    StartTls,
+    /// The handshake is under way; no reply is due.
+    Handshake,
     Auth(Login),
     /// The MTA is being made ready; no reply is due.
     Preparing(Mechanism),
@@ -90,6 +116,8 @@ enum State {
 pub struct Customer {
     settings: Settings,
     state: State,
+    /// The connection is under TLS.
+    secure: bool,
     provider: Option<String>,
     mechanism: Option<Mechanism>,
 }
@@ -99,6 +127,7 @@ impl Customer {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
+            secure: settings.tls == Tls::Implicit,
             settings,
             state: State::Greeting,
             provider: None,
@@ -115,10 +144,27 @@ impl Customer {
             _ if reply.code == 421 => Step::End(Outcome::TryLater { reply }),
             State::Greeting => self.greeted(reply),
             State::Ehlo => self.offered(reply),
+            State::StartTls => self.tls_answered(reply),
             State::Auth(login) => self.login(login, reply),
             // Nobody asked: whatever this is an answer to, it was not ours (rule C2).
-            State::Preparing(_) => Step::End(unexpected(&reply)),
+            State::Handshake | State::Preparing(_) => Step::End(unexpected(&reply)),
             State::Atrn(mechanism) => self.atrn_answered(mechanism, reply),
+        }
+    }
+
+    /// The handshake after [`Step::StartTls`] has succeeded, with this binding if there is one. Nothing that was learnt
+    /// before counts (rules B45, C2): the provider is asked again.
+    pub fn tls_started(&mut self, binding: Option<ChannelBinding>) -> Step {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Handshake => {
+                self.secure = true;
+                self.settings.binding = binding;
+                self.provider = None;
+                self.ehlo()
+            }
+            _ => Step::End(Outcome::Protocol {
+                what: "TLS was started although nobody asked".to_owned(),
+            }),
         }
     }
 
@@ -148,6 +194,7 @@ impl Customer {
         match self.state {
             State::Greeting => Wait::Greeting,
             State::Ehlo => Wait::Ehlo,
+            State::StartTls | State::Handshake => Wait::StartTls,
             State::Auth(_) => Wait::Auth,
             State::Preparing(_) | State::Atrn(_) => Wait::Atrn,
             State::Quit(_) | State::Over => Wait::Quit,
@@ -178,12 +225,35 @@ impl Customer {
                     .to_owned(),
             });
         }
+        self.ehlo()
+    }
+
+    fn ehlo(&mut self) -> Step {
         self.state = State::Ehlo;
         Step::Send(Command::Ehlo(self.settings.ehlo_name.clone()).to_bytes())
     }
 
+    /// The reply to STARTTLS. Not 2yz but 220: any other is the answer to something else (rule B43). What is refused ends
+    /// the session, there is no going on in the clear (rules B49, C3).
+    fn tls_answered(&mut self, reply: Reply) -> Step {
+        if reply.code == 220 {
+            self.state = State::Handshake;
+            return Step::StartTls;
+        }
+        let outcome = if reply.is_transient() || reply.is_permanent() {
+            Outcome::TlsRefused { reply }
+        } else {
+            unexpected(&reply)
+        };
+        self.quit(outcome)
+    }
+
     /// Only this offer counts: no password goes to somebody who cannot turn the connection (rules R9, C16).
     fn offered(&mut self, reply: Reply) -> Step {
+        let clear = self.settings.tls == Tls::Starttls && !self.secure;
+        if clear && matches!(reply.code, 500 | 502 | 504) {
+            return self.quit(Outcome::NoStartTls);
+        }
         if matches!(reply.code, 500 | 502 | 504) {
             // No EHLO, so no ATRN: an old server, or something in between that allows no extensions.
             return self.quit(Outcome::NoAtrn);
@@ -191,21 +261,58 @@ impl Customer {
         if !reply.is_positive() {
             return self.turned_down(reply);
         }
+        // A greeting that nobody waits for must not be taken for an offer: under TLS the customer speaks first after
+        // STARTTLS (rule C2).
+        if self.secure && reply.code != 250 {
+            return self.quit(unexpected(&reply));
+        }
         let offer = Offer::parse(&reply);
         self.provider = Some(offer.domain);
+        if clear {
+            if !offer.starttls {
+                return self.quit(Outcome::NoStartTls);
+            }
+            self.state = State::StartTls;
+            return Step::Send(Command::Starttls.to_bytes());
+        }
         if !offer.atrn {
             return self.quit(Outcome::NoAtrn);
         }
-        let best = ClientExchange::strongest(
-            &offer.auth,
-            &self.settings.mechanisms,
-            self.settings.allow_plaintext,
-        );
-        match best {
-            Some(mechanism) => self.start_login(mechanism),
+        let means = Means {
+            allowed: &self.settings.mechanisms,
+            password: self.settings.password.is_some(),
+            plaintext: self.secure || self.settings.allow_plaintext,
+            certificate: self.secure && self.settings.external,
+            binding: self.secure && self.settings.binding.is_some(),
+        };
+        match ClientExchange::strongest(&offer.auth, &means) {
+            Some(mechanism) => {
+                let channel = self.channel(mechanism, &offer.auth);
+                self.start_login(mechanism, &channel)
+            }
             None => self.quit(Outcome::NoMechanism {
                 offered: offer.auth,
             }),
+        }
+    }
+
+    /// What SCRAM says about channel binding (RFC 5802 6, rule B71): `y` only if this mechanism's own -PLUS form would be
+    /// used here and was not offered.
+    fn channel(&self, mechanism: Mechanism, offered: &[String]) -> Channel {
+        let Some(binding) = self.settings.binding.as_ref().filter(|_| self.secure) else {
+            return Channel::Unbound;
+        };
+        if mechanism.is_plus() {
+            return Channel::Bound(binding.clone());
+        }
+        match mechanism.plus() {
+            Some(plus)
+                if self.settings.mechanisms.contains(&plus)
+                    && !offered.iter().any(|name| name == plus.name()) =>
+            {
+                Channel::NotOffered
+            }
+            _ => Channel::Unbound,
         }
     }
 

@@ -26,6 +26,17 @@ pub enum Outcome {
         /// The reply that said so.
         reply: Reply,
     },
+    /// TLS is wanted and STARTTLS is not offered: nothing but EHLO and QUIT was said (rules B49, C3).
+    #[error(
+        "STARTTLS not advertised, so no password was sent (a proxy, a firewall or an attacker may have removed it)"
+    )]
+    NoStartTls,
+    /// STARTTLS is offered and was refused: 454 for now, 5yz for good. No password was sent (rules B43, B49, C3).
+    #[error("the provider refuses to start TLS, so no password was sent: {reply}")]
+    TlsRefused {
+        /// The reply that said so.
+        reply: Reply,
+    },
     /// The last EHLO was answered without ATRN: no password was sent (rules R9, C16).
     #[error("ATRN not advertised (a proxy or firewall may strip it)")]
     NoAtrn,
@@ -56,6 +67,17 @@ pub enum Outcome {
         /// The reason.
         why: String,
     },
+}
+
+impl Outcome {
+    /// Octets lay behind the reply to STARTTLS: they were sent in the clear to be believed under TLS (rule C2).
+    #[must_use]
+    pub fn early_octets() -> Self {
+        Self::Protocol {
+            what: "octets behind the reply to STARTTLS (somebody may have injected them)"
+                .to_owned(),
+        }
+    }
 }
 
 fn list(offered: &[String]) -> String {

@@ -16,6 +16,9 @@ pub enum Action {
     SayAfter(Duration, Reply),
     /// Send the reply, then close.
     Close(Reply),
+    /// Send the reply, then start TLS as server and say [`Provider::tls_started`]; or, instead of both, say
+    /// [`Provider::tls_unavailable`]. If the handshake fails, close.
+    StartTls(Reply),
     /// Let the accounts judge this and give their verdict to [`Provider::verified`].
     Verify(Evidence),
     /// The user has proved itself: look up what it may fetch, and give that to [`Provider::verified`].

@@ -22,7 +22,7 @@ impl Provider {
         let offered = name
             .parse()
             .ok()
-            .filter(|mechanism: &Mechanism| self.settings.mechanisms.contains(mechanism));
+            .filter(|mechanism: &Mechanism| self.offered().contains(mechanism));
         let Some(mechanism) = offered else {
             return self.bad(before(), replies::unknown_mechanism());
         };
@@ -33,8 +33,13 @@ impl Provider {
             attempt: self.exchanges,
         };
         self.exchanges = self.exchanges.saturating_add(1);
-        let Ok(mut exchange) = ServerExchange::start(mechanism, &seed, self.settings.keys.clone())
-        else {
+        let (keys, binding) = (self.settings.keys.clone(), self.binding());
+        let started = ServerExchange::start(mechanism, &seed, keys, binding);
+        // Begun is spent, whatever comes of it: one binding serves one attempt (RFC 9266 4.1, rule B73). From now on -PLUS
+        // is not offered and is answered 504; the other tries of rule B40 are for other mechanisms (conflict X7).
+        self.plus_spent |= mechanism.is_plus();
+        self.exchange_error = None;
+        let Ok(mut exchange) = started else {
             return self.stay(before(), replies::cannot_judge());
         };
         let step = match initial {
@@ -87,14 +92,17 @@ impl Provider {
                 self.state = State::Judging(exchange.mechanism());
                 Action::Access { user }
             }
-            ServerStep::Rejected(SaslError::InitialResponseNotAllowed) => {
-                self.failed(replies::no_initial_response())
+            ServerStep::Rejected(error) => {
+                self.exchange_error = Some(error);
+                match error {
+                    SaslError::InitialResponseNotAllowed => {
+                        self.failed(replies::no_initial_response())
+                    }
+                    SaslError::Malformed(_) => self.failed(replies::not_decodable()),
+                    SaslError::Unavailable => self.stay(before(), replies::cannot_judge()),
+                    _ => self.rejected(),
+                }
             }
-            ServerStep::Rejected(SaslError::Malformed(_)) => self.failed(replies::not_decodable()),
-            ServerStep::Rejected(SaslError::Unavailable) => {
-                self.stay(before(), replies::cannot_judge())
-            }
-            ServerStep::Rejected(_) => self.rejected(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Which command is in order in which state: the matrix of RFC 2645 5, and the order of ATRN's decisions.
 
 use super::replies;
-use super::{Access, Action, Authenticated, Identity, Provider, QueueAnswer, Request, State};
+use super::{
+    Access, Action, Authenticated, Identity, Provider, QueueAnswer, Request, Starttls, State,
+};
 use crate::odmr::{Direction, Turned};
 use crate::smtp::command::CommandError;
 use crate::smtp::{
@@ -15,6 +17,7 @@ impl Provider {
         greeted: bool,
         first: bool,
         line: Result<Line, LineError>,
+        pending: bool,
     ) -> Action {
         let state = State::Initial { greeted };
         let Ok(line) = line else {
@@ -28,15 +31,46 @@ impl Provider {
         }
         let command = Command::parse(&line);
         match (verb(&command), command) {
+            (Some(Verb::Starttls), command) => self.starttls(greeted, &command, pending),
+            (verb, _) if self.settings.starttls == Starttls::Required && !is_safe(verb) => {
+                self.bad(state, replies::tls_required())
+            }
             (Some(Verb::Atrn), _) => self.bad(state, replies::authentication_required()),
             (Some(Verb::Auth), Ok(Command::Auth { mechanism, initial })) if greeted => {
                 self.auth(&mechanism, initial)
             }
-            (Some(Verb::Auth), _) | (Some(Verb::Starttls), Ok(_)) if !greeted => {
+            (Some(Verb::Auth), _) if !greeted => {
                 self.bad(state, replies::out_of_place("Send EHLO first"))
             }
             (_, Ok(Command::Ehlo(name))) => self.ehlo(State::Initial { greeted: true }, name),
             (_, command) => self.anywhere(state, &command),
+        }
+    }
+
+    /// STARTTLS before authentication (rules B43, B46).
+    fn starttls(
+        &mut self,
+        greeted: bool,
+        command: &Result<Command, CommandError>,
+        pending: bool,
+    ) -> Action {
+        let state = State::Initial { greeted };
+        match (command, self.settings.starttls) {
+            (Err(_), _) => self.bad(state, replies::bad_argument()),
+            (Ok(_), Starttls::Active) => {
+                self.bad(state, replies::out_of_place("TLS is active already"))
+            }
+            (Ok(_), _) if !greeted => self.bad(state, replies::out_of_place("Send EHLO first")),
+            (Ok(_), Starttls::No) => self.bad(state, replies::not_implemented()),
+            // What lies behind it was sent in the clear, by whomever, to be read under TLS. It is not read at all
+            // (CVE-2011-0411, rules C1, B58).
+            (Ok(_), Starttls::Offered | Starttls::Required) if pending => {
+                Action::Close(replies::ahead_of_tls())
+            }
+            (Ok(_), Starttls::Offered | Starttls::Required) => {
+                self.state = State::StartingTls;
+                Action::StartTls(replies::start_tls())
+            }
         }
     }
 
@@ -88,7 +122,17 @@ impl Provider {
 
     fn ehlo(&mut self, state: State, name: String) -> Action {
         self.ehlo_name = Some(name);
-        let offer = replies::offer(&self.settings.hostname, &self.settings.mechanisms);
+        // After a login there is no way back to the clear question (RFC 3207 4.2, rule B23).
+        let starttls = matches!(
+            self.settings.starttls,
+            Starttls::Offered | Starttls::Required
+        ) && matches!(state, State::Initial { .. });
+        // AUTH waits for TLS where TLS is required, ATRN is listed always (rule R8).
+        let mechanisms = match self.settings.starttls {
+            Starttls::Required => Vec::new(),
+            _ => self.offered(),
+        };
+        let offer = replies::offer(&self.settings.hostname, starttls, &mechanisms);
         self.stay(state, offer)
     }
 
@@ -155,6 +199,11 @@ fn verb(command: &Result<Command, CommandError>) -> Option<Verb> {
         Ok(command) => Some(command.verb()),
         Err(error) => error.verb(),
     }
+}
+
+/// What is in order before TLS where TLS is required; STARTTLS is judged elsewhere (rule B44).
+fn is_safe(verb: Option<Verb>) -> bool {
+    matches!(verb, Some(Verb::Noop | Verb::Ehlo | Verb::Quit))
 }
 
 /// Verbs that are answered 502 whatever follows them (rule R30).

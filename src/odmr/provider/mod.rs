@@ -11,8 +11,8 @@ mod replies;
 
 pub use action::{Access, Action, Identity, QueueAnswer, Request, Verdict};
 
-use crate::sasl::Mechanism;
 use crate::sasl::server::{ScramKeys, ServerExchange};
+use crate::sasl::{ChannelBinding, Mechanism, SaslError};
 use crate::smtp::{COMMAND_LIMIT, EXCHANGE_LIMIT, Line, LineError, Reply};
 use std::fmt;
 use std::sync::Arc;
@@ -37,8 +37,13 @@ impl fmt::Debug for SessionSeed {
 pub struct Settings {
     /// The fully qualified name of the provider: greeting, EHLO reply, challenges.
     pub hostname: String,
-    /// The mechanisms that may be offered on this connection as it is now (rule B35), in the order of the offer.
+    /// How this connection stands to TLS, as it is now.
+    pub starttls: Starttls,
+    /// The mechanisms that may be used on this connection as it is now (rule B35), in the order of the offer. The -PLUS
+    /// forms among them are offered when there is a binding, and once.
     pub mechanisms: Vec<Mechanism>,
+    /// With implicit TLS: the binding of the connection, if its TLS gives one.
+    pub binding: Option<ChannelBinding>,
     /// What is unique about this connection.
     pub seed: SessionSeed,
     /// Where the keys for SCRAM come from.
@@ -49,6 +54,28 @@ pub struct Settings {
     pub max_auth_failures: u32,
 }
 
+/// How a connection stands to TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Starttls {
+    /// There is no TLS for it.
+    No,
+    /// It may begin TLS.
+    Offered,
+    /// It has to begin TLS before anything of use (rule B44).
+    Required,
+    /// It is under TLS: implicit TLS from the first octet, or after STARTTLS.
+    Active,
+}
+
+/// What a handshake has brought: everything before it is forgotten (rule B45).
+#[derive(Debug, Clone)]
+pub struct Secured {
+    /// The mechanisms that may be used under TLS, in the order of the offer; as in [`Settings::mechanisms`].
+    pub mechanisms: Vec<Mechanism>,
+    /// The binding of the connection, if its TLS gives one (TLS 1.3, rule B72).
+    pub binding: Option<ChannelBinding>,
+}
+
 /// Where the session stands (RFC 2645 5): each state owns what is known in it.
 #[derive(Debug)]
 enum State {
@@ -56,6 +83,8 @@ enum State {
     Initial {
         greeted: bool,
     },
+    /// STARTTLS was taken: a handshake comes next, or a refusal.
+    StartingTls,
     /// A 334 was sent.
     Exchange(ServerExchange),
     /// The accounts are being asked.
@@ -84,6 +113,10 @@ pub struct Provider {
     bad_commands: u32,
     auth_failures: u32,
     exchanges: u32,
+    /// A bound exchange was begun on this TLS connection, and there is no second (rule B73, conflict X7).
+    plus_spent: bool,
+    /// Why the last exchange failed, if it was the mechanism that found out.
+    exchange_error: Option<SaslError>,
 }
 
 impl Provider {
@@ -98,6 +131,8 @@ impl Provider {
             bad_commands: 0,
             auth_failures: 0,
             exchanges: 0,
+            plus_spent: false,
+            exchange_error: None,
         }
     }
 
@@ -112,12 +147,12 @@ impl Provider {
         let first = std::mem::replace(&mut self.first_line, false);
         match std::mem::replace(&mut self.state, State::Over) {
             State::Exchange(exchange) => self.exchange_line(exchange, line),
-            State::Initial { greeted } => self.initial_line(greeted, first, line),
+            State::Initial { greeted } => self.initial_line(greeted, first, line, pending),
             State::Authenticated(authenticated) => {
                 self.authenticated_line(authenticated, line, pending)
             }
             // The driver reads no line while an answer is due, nor after the end.
-            State::Judging(_) | State::Asking(..) | State::Over => self.lost(),
+            State::StartingTls | State::Judging(_) | State::Asking(..) | State::Over => self.lost(),
         }
     }
 
@@ -135,6 +170,39 @@ impl Provider {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Asking(authenticated, request) => {
                 self.decided(authenticated, request, answer, pending)
+            }
+            _ => self.lost(),
+        }
+    }
+
+    /// The handshake after [`Action::StartTls`] has succeeded: read on, nothing is said first. Everything that was said
+    /// before is forgotten (rule B45); what is counted against rudeness and guessing goes on, for it is counted by
+    /// connection (rules B40, C11, C12).
+    pub fn tls_started(&mut self, secured: Secured) {
+        if !matches!(self.state, State::StartingTls) {
+            self.state = State::Over;
+            return;
+        }
+        let Secured {
+            mechanisms,
+            binding,
+        } = secured;
+        self.settings.mechanisms = mechanisms;
+        self.settings.binding = binding;
+        self.settings.starttls = Starttls::Active;
+        self.plus_spent = false;
+        self.ehlo_name = None;
+        // Whoever said STARTTLS in the clear need not be who speaks now: a browser can be led here (rule C14).
+        self.first_line = true;
+        self.state = State::Initial { greeted: false };
+    }
+
+    /// No certificate can be shown at present, instead of the handshake after [`Action::StartTls`]: 454, and the
+    /// connection stays as it was (rule B43).
+    pub fn tls_unavailable(&mut self) -> Action {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::StartingTls => {
+                self.stay(State::Initial { greeted: true }, replies::tls_unavailable())
             }
             _ => self.lost(),
         }
@@ -185,6 +253,33 @@ impl Provider {
     #[must_use]
     pub fn auth_failures(&self) -> u32 {
         self.auth_failures
+    }
+
+    /// Why the last AUTH exchange failed, if its mechanism found out: for the log. Channel binding that does not fit may
+    /// mean that somebody stands in between.
+    #[must_use]
+    pub fn exchange_error(&self) -> Option<SaslError> {
+        self.exchange_error
+    }
+
+    /// The mechanisms of the offer, as it is now.
+    fn offered(&self) -> Vec<Mechanism> {
+        let bound = self.settings.binding.is_some() && !self.plus_spent;
+        let under_tls = self.settings.starttls == Starttls::Active;
+        self.settings
+            .mechanisms
+            .iter()
+            .copied()
+            .filter(|mechanism| bound || !mechanism.is_plus())
+            // Nothing but TLS says who the client is (rule B75).
+            .filter(|mechanism| under_tls || *mechanism != Mechanism::External)
+            .collect()
+    }
+
+    /// The binding, if -PLUS was offered at any time on this connection: so also when it is spent.
+    fn binding(&self) -> Option<&ChannelBinding> {
+        let plus = self.settings.mechanisms.iter().any(|one| one.is_plus());
+        self.settings.binding.as_ref().filter(|_| plus)
     }
 
     fn authenticated(&self) -> Option<&Authenticated> {

@@ -1,5 +1,6 @@
 //! The provider's words. The codes are the contract; the text is for people who read along.
 
+use crate::sasl::Mechanism;
 use crate::smtp::{Offer, Reply};
 
 pub(super) fn greeting(hostname: &str) -> Reply {
@@ -8,13 +9,14 @@ pub(super) fn greeting(hostname: &str) -> Reply {
 
 /// Only what is implemented is listed (rule B18), PIPELINING is not (rule B60). AUTH goes when nothing can be
 /// offered (rule R8), and stays after authentication (rule B38).
-pub(super) fn offer(hostname: &str, mechanisms: &[crate::sasl::Mechanism]) -> Reply {
+pub(super) fn offer(hostname: &str, starttls: bool, mechanisms: &[Mechanism]) -> Reply {
     Offer {
         domain: hostname.to_owned(),
         auth: mechanisms
             .iter()
             .map(|mechanism| mechanism.name().to_owned())
             .collect(),
+        starttls,
         atrn: true,
         enhanced_status_codes: true,
         ..Offer::default()
@@ -41,6 +43,23 @@ pub(super) fn authenticated() -> Reply {
 /// One line, for there are customers that read only one (appendix A7 of the rules).
 pub(super) fn turn() -> Reply {
     Reply::enhanced(250, 0, 0, "Ok, now reversing the connection")
+}
+
+pub(super) fn start_tls() -> Reply {
+    Reply::enhanced(220, 0, 0, "Ready to start TLS")
+}
+
+pub(super) fn tls_unavailable() -> Reply {
+    Reply::enhanced(454, 7, 0, "TLS not available at present")
+}
+
+pub(super) fn tls_required() -> Reply {
+    Reply::enhanced(530, 7, 0, "Must issue a STARTTLS command first")
+}
+
+/// Octets behind STARTTLS: an injection, or a customer that would misread what follows (rule C1).
+pub(super) fn ahead_of_tls() -> Reply {
+    Reply::enhanced(421, 7, 0, "Nothing may follow STARTTLS, closing connection")
 }
 
 pub(super) fn timed_out() -> Reply {

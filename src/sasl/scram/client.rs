@@ -1,10 +1,10 @@
 //! SCRAM for the customer.
 
-use super::server::{MECHANISMS, mechanism};
+use super::library::{bind, mechanism, unavailable};
 use super::{ITERATIONS_MAX, ITERATIONS_MIN, ScramHash, shape};
-use crate::sasl::{SaslError, Secret};
+use crate::sasl::{Channel, ChannelBinding, SaslError, Secret};
 use rsasl::callback::{Context, Request, SessionCallback, SessionData};
-use rsasl::prelude::{Registry, SASLClient, SASLConfig, Session, SessionError, State};
+use rsasl::prelude::{SASLClient, SASLConfig, Session, SessionError, State};
 use rsasl::property::{AuthId, Password};
 use zeroize::Zeroizing;
 
@@ -26,19 +26,27 @@ enum Stage {
 impl ClientScram {
     pub(in crate::sasl) fn new(
         hash: ScramHash,
+        channel: &Channel,
         user: &str,
         password: &Secret,
     ) -> Result<Self, SaslError> {
+        let binding = match channel {
+            Channel::Bound(binding) => Some(binding.clone()),
+            Channel::Unbound | Channel::NotOffered => None,
+        };
+        let (mechanism, registry) = mechanism(hash, binding.is_some());
         let config = SASLConfig::builder()
-            .with_registry(Registry::with_mechanisms(&MECHANISMS))
+            .with_registry(registry)
             .with_callback(Answers {
                 user: user.to_owned(),
                 password: password.clone(),
+                able: *channel != Channel::Unbound,
+                binding,
             })
-            .map_err(|_| SaslError::Unavailable)?;
+            .map_err(unavailable)?;
         let session = SASLClient::new(config)
-            .start_suggested_iter([mechanism(hash).mechanism])
-            .map_err(|_| SaslError::Unavailable)?;
+            .start_suggested_iter([mechanism.mechanism])
+            .map_err(unavailable)?;
         Ok(Self {
             session,
             stage: Stage::Start,
@@ -101,15 +109,23 @@ impl ClientScram {
 struct Answers {
     user: String,
     password: Secret,
+    /// The client could bind: without a binding it then says `y` instead of `n` (rule B71).
+    able: bool,
+    binding: Option<ChannelBinding>,
 }
 
 impl SessionCallback for Answers {
+    fn enable_channel_binding(&self) -> bool {
+        self.able
+    }
+
     fn callback(
         &self,
         _: &SessionData,
-        _: &Context<'_>,
+        context: &Context<'_>,
         request: &mut Request<'_>,
     ) -> Result<(), SessionError> {
+        bind(self.binding.as_ref(), context, request)?;
         request
             .satisfy::<AuthId>(&self.user)?
             .satisfy::<Password>(self.password.expose().as_bytes())?;

@@ -1,6 +1,6 @@
 //! What a server stores for a user: salt, iterations and two keys, from which the password does not follow.
 
-use crate::sasl::Secret;
+use crate::sasl::{Mechanism, Secret};
 use rsasl::mechanisms::scram::tools;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -17,6 +17,16 @@ pub enum ScramHash {
 }
 
 impl ScramHash {
+    /// The digest of a mechanism, if it is SCRAM.
+    #[must_use]
+    pub const fn of(mechanism: Mechanism) -> Option<Self> {
+        match mechanism {
+            Mechanism::ScramSha256Plus | Mechanism::ScramSha256 => Some(Self::Sha256),
+            Mechanism::ScramSha1Plus | Mechanism::ScramSha1 => Some(Self::Sha1),
+            Mechanism::External | Mechanism::CramMd5 | Mechanism::Plain | Mechanism::Login => None,
+        }
+    }
+
     /// Length of the digest, and so of either key, in octets.
     #[must_use]
     pub const fn length(self) -> usize {

@@ -8,6 +8,7 @@
 
 mod client;
 mod keys;
+mod library;
 mod server;
 mod shape;
 

@@ -7,41 +7,66 @@ use crate::sasl::{SaslError, prepare};
 
 /// Who speaks, from a client-first message; names are unescaped and prepared.
 #[derive(Debug)]
-pub(super) struct ClientFirst {
+pub(super) struct ClientFirst<'m> {
+    pub(super) flag: Flag<'m>,
+    /// Everything before the user's name, as it stood there: the client signs it (rule B70).
+    pub(super) header: &'m str,
     pub(super) authzid: Option<String>,
     pub(super) user: String,
 }
 
+/// What a client says about channel binding (RFC 5802 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flag<'m> {
+    /// `n`: it cannot bind.
+    Unable,
+    /// `y`: it could, and thinks that we cannot.
+    NotOffered,
+    /// `p=` and the type.
+    Used(&'m str),
+}
+
 /// `n,a=authzid,n=user,r=nonce` (rule B70).
-pub(super) fn client_first(message: &[u8]) -> Result<ClientFirst, SaslError> {
-    let [flag, authzid, user, nonce] = fields(message)?;
-    match flag {
-        // "y": the client could bind to a channel and thinks that we cannot, which is so.
-        "n" | "y" => {}
-        _ if flag.starts_with("p=") => {
-            return Err(SaslError::Malformed("channel binding is not offered"));
-        }
-        _ => {
-            return Err(SaslError::Malformed(
-                "the message must begin with n, y or p",
-            ));
-        }
-    }
+pub(super) fn client_first(message: &[u8]) -> Result<ClientFirst<'_>, SaslError> {
+    let [first, authzid, user, nonce] = fields(message)?;
+    let flag = match first {
+        "n" => Flag::Unable,
+        "y" => Flag::NotOffered,
+        _ => Flag::Used(
+            first
+                .strip_prefix("p=")
+                .filter(|name| is_type(name))
+                .ok_or(SaslError::Malformed(
+                    "the message must begin with n, y or p= and a type",
+                ))?,
+        ),
+    };
+    let header = std::str::from_utf8(message)
+        .ok()
+        .and_then(|text| text.get(..first.len() + authzid.len() + 2))
+        .unwrap_or_default();
     let authzid = match authzid {
         "" => None,
         field => Some(name(value(field, "a=")?)?),
     };
     let user = name(value(user, "n=")?)?;
     printable(value(nonce, "r=")?)?;
-    Ok(ClientFirst { authzid, user })
+    Ok(ClientFirst {
+        flag,
+        header,
+        authzid,
+        user,
+    })
 }
 
-/// `c=binding,r=nonce,p=proof`.
-pub(super) fn client_final(message: &[u8]) -> Result<(), SaslError> {
+/// `c=binding,r=nonce,p=proof`; gives the binding, in base64.
+pub(super) fn client_final(message: &[u8]) -> Result<&str, SaslError> {
     let [binding, nonce, proof] = fields(message)?;
-    base64(value(binding, "c=")?)?;
+    let binding = value(binding, "c=")?;
+    base64(binding)?;
     printable(value(nonce, "r=")?)?;
-    base64(value(proof, "p=")?)
+    base64(value(proof, "p=")?)?;
+    Ok(binding)
 }
 
 /// `r=nonce,s=salt,i=iterations`; gives the iterations.
@@ -77,6 +102,12 @@ fn fields<const N: usize>(message: &[u8]) -> Result<[&str; N], SaslError> {
     fields
         .try_into()
         .map_err(|_| SaslError::Malformed("too few fields, or an extension"))
+}
+
+/// A binding type's name (RFC 5056 7).
+fn is_type(name: &str) -> bool {
+    let allowed = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-');
+    !name.is_empty() && name.bytes().all(allowed)
 }
 
 fn value<'m>(field: &'m str, key: &str) -> Result<&'m str, SaslError> {

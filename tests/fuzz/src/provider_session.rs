@@ -4,7 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 use turnabout::odmr::provider::{
-    Access, Action, Identity, Provider, QueueAnswer, SessionSeed, Settings, Verdict,
+    Access, Action, Identity, Provider, QueueAnswer, Secured, SessionSeed, Settings, Starttls,
+    Verdict,
 };
 use turnabout::sasl::Mechanism;
 use turnabout::sasl::server::{Evidence, ScramHash, ScramKeys, ScramStored};
@@ -26,7 +27,9 @@ impl ScramKeys for Nobody {
 }
 
 fn verdict(evidence: &Evidence) -> Verdict {
+    let certificate = "a certificate".to_owned();
     let user = match evidence {
+        Evidence::External { authzid } => authzid.as_ref().unwrap_or(&certificate),
         Evidence::Password { authcid, .. } => authcid,
         Evidence::CramMd5 { user, .. } => user,
     };
@@ -55,9 +58,17 @@ fuzz_target!(|data: &[u8]| {
         2 => QueueAnswer::Unavailable,
         _ => QueueAnswer::Mail,
     };
+    let starttls = match (choice >> 5) & 3 {
+        0 => Starttls::No,
+        1 => Starttls::Offered,
+        2 => Starttls::Required,
+        _ => Starttls::Active,
+    };
     let mut provider = Provider::new(Settings {
         hostname: "provider.example.com".to_owned(),
+        starttls,
         mechanisms: Mechanism::ALL.to_vec(),
+        binding: (starttls == Starttls::Active).then(|| [7; 32].into()),
         seed: SessionSeed {
             unix_time: 1,
             random: [1; 16],
@@ -67,7 +78,7 @@ fuzz_target!(|data: &[u8]| {
         max_auth_failures: 3,
     });
     let mut reader = LineReader::new(provider.line_limit());
-    let mut accepted = false;
+    let (mut accepted, mut secure) = (false, starttls == Starttls::Active);
     while !bytes.is_empty() {
         reader.set_limit(provider.line_limit());
         let (taken, line) = reader.feed(bytes);
@@ -78,7 +89,23 @@ fuzz_target!(|data: &[u8]| {
         let mut action = provider.line(line, pending);
         let said = loop {
             action = match action {
+                Action::StartTls(reply) => {
+                    assert!(!pending && !secure && !accepted);
+                    assert!(starttls != Starttls::No);
+                    assert_eq!(reply.code, 220);
+                    if choice & 0x10 != 0 {
+                        provider.tls_unavailable()
+                    } else {
+                        secure = true;
+                        provider.tls_started(Secured {
+                            mechanisms: Mechanism::ALL.to_vec(),
+                            binding: Some([7; 32].into()),
+                        });
+                        break reply;
+                    }
+                }
                 Action::Verify(evidence) => {
+                    assert!(secure || starttls != Starttls::Required);
                     let verdict = verdict(&evidence);
                     accepted |= matches!(verdict, Verdict::Accepted(_));
                     provider.verified(verdict)

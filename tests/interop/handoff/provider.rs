@@ -9,7 +9,7 @@ use turnabout::handoff::{Ended, Reversed};
 use turnabout::smtp::domain::DomainList;
 use turnabout::smtp::ehlo::Offer;
 use turnabout::smtp::reply::ReplyReader;
-use turnabout::wire::Wire;
+use turnabout::wire::{Relays, Wire};
 
 /// A place where customers dial in.
 pub struct Port(TcpListener);
@@ -29,7 +29,7 @@ impl Port {
         wire.send(b"EHLO provider.example.com\r\n").await.unwrap();
         let offer = Offer::parse(&reply(&mut wire).await);
         Reversed {
-            released: wire.release().unwrap(),
+            released: wire.release(&Relays::default()).await.unwrap(),
             customer: offer.domain.clone(),
             offer,
             domains: DomainList::parse_atrn(domains).unwrap(),

@@ -3,18 +3,23 @@
 //! The machines are made by contrib/lab, the same script as in contrib/demo. Everything in them ends with the test,
 //! however it ends: the script kills a host when its standard input closes, and this process holds the other end.
 
+mod by_hand;
+mod certificates;
 mod host;
 mod mail;
 mod script;
+mod tls;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
 
+pub use certificates::{Authority, CA, CERTIFICATE, KEY, Pair};
 pub use host::{Host, Running};
 pub use mail::{Mail, body_of_lines, lines_of};
-pub use script::Script;
+pub use script::{Program, Script};
+pub use tls::{IMPLICIT_PORT, Mode, accept, client_config, server_config};
 
 /// Which mail server a host runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

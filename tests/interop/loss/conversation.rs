@@ -17,6 +17,9 @@ pub enum Side {
 pub struct Conversation {
     provider_lines: usize,
     customer_lines: usize,
+    /// The customer has said STARTTLS.
+    tls_asked: bool,
+    tls_granted: bool,
     asked: bool,
     turned: bool,
     greeted: bool,
@@ -26,6 +29,8 @@ pub struct Conversation {
     /// Counts the messages of this connection.
     message: usize,
     id: String,
+    /// Octets of the message that are still to come, as BDAT has announced.
+    chunk: usize,
     /// Lines of the body so far, while one is being sent.
     body: Option<usize>,
     doubt: Option<Doubt>,
@@ -43,12 +48,18 @@ impl Conversation {
     pub fn name(&mut self, side: Side, line: &[u8]) -> String {
         let text = String::from_utf8_lossy(line).trim_end().to_owned();
         match (side, self.turned) {
+            (Side::Provider, true) if self.chunk > 0 => {
+                self.chunk = self.chunk.saturating_sub(line.len());
+                format!("chunk {}", self.message)
+            }
             (Side::Provider, true) => self.command(&text),
             (Side::Customer, true) => self.reply(&text),
             (Side::Provider, false) => {
                 self.provider_lines += 1;
                 self.turned = self.asked && text.starts_with("250");
-                match text.get(..3) {
+                let code = text.get(..3);
+                self.tls_granted |= std::mem::take(&mut self.tls_asked) && code == Some("220");
+                match code {
                     _ if self.turned => "turn".to_owned(),
                     Some("235") => "auth ok".to_owned(),
                     _ => format!("provider {}", self.provider_lines),
@@ -57,6 +68,7 @@ impl Conversation {
             (Side::Customer, false) => {
                 self.customer_lines += 1;
                 self.asked = text.starts_with("ATRN");
+                self.tls_asked = text == "STARTTLS";
                 if self.asked {
                     "atrn".to_owned()
                 } else {
@@ -84,6 +96,11 @@ impl Conversation {
         let verb = text.split(' ').next().unwrap_or_default().to_lowercase();
         let name = match verb.as_str() {
             "ehlo" | "quit" => verb,
+            "bdat" => {
+                let octets = text.split(' ').nth(1).and_then(|word| word.parse().ok());
+                self.chunk = octets.unwrap_or(0);
+                format!("bdat {number}")
+            }
             "rset" => format!("rset {}", number + 1),
             "mail" => {
                 self.message += 1;
@@ -126,6 +143,11 @@ impl Conversation {
             self.body = Some(0);
         }
         format!("reply {name}")
+    }
+
+    /// The line that was just named is the 220 to STARTTLS: what follows is a handshake. True only once.
+    pub fn starts_tls(&mut self) -> bool {
+        std::mem::take(&mut self.tls_granted)
     }
 
     /// A line has been passed on to the other side.

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use rustls::version::{TLS12, TLS13};
+
 use super::ledger::{BODY, HEAD, Ledger};
 use super::scissors::{How, Part, Plan};
-use super::site::{SOON, Site};
+use super::site::{Link, SOON, Site};
+use crate::lab::Mode;
 
 /// Messages in the queue at the start.
 const MESSAGES: usize = 200;
@@ -61,6 +64,42 @@ fn a_connection_that_falls_silent_in_a_later_message_loses_no_mail() {
     cuts.finish(18);
 }
 
+/// A half line is a whole record and half of the next one.
+///
+/// Rules: R29, B19, C7
+#[test]
+fn a_session_over_tls_that_is_reset_anywhere_loses_no_mail() {
+    let mut cuts = Cuts::over(Link::Relayed(Mode::Starttls, &TLS13), RESET);
+    cuts.negotiation(&[Part::Half]);
+    cuts.one("handshake", Part::All);
+    cuts.first_words(&[Part::Half]);
+    cuts.message(1, &[Part::Half]);
+    cuts.message(3, &[Part::All]);
+    cuts.last_words();
+    cuts.finish(50);
+}
+
+/// Rules: R29, B19, C7
+#[test]
+fn a_session_over_tls_that_falls_silent_loses_no_mail() {
+    let mut cuts = Cuts::over(Link::Relayed(Mode::Implicit, &TLS12), SILENCE);
+    for line in ["handshake", "auth ok", "atrn", "greeting", "reply ehlo"] {
+        cuts.one(line, Part::Half);
+    }
+    for line in [
+        "mail 3",
+        "reply rcpt 1",
+        "body 1 20",
+        "dot 3",
+        "final 1",
+        "quit",
+    ] {
+        cuts.one(line, Part::Half);
+    }
+    cuts.one("final 3", Part::All);
+    cuts.finish(12);
+}
+
 /// Rules: R29
 #[test]
 fn a_silence_that_never_ends_is_noticed_by_the_provider() {
@@ -98,7 +137,12 @@ struct Cuts {
 
 impl Cuts {
     fn new(how: How) -> Self {
-        let (site, mut ledger, began) = (Site::new(PATIENCE), Ledger::default(), Instant::now());
+        Self::over(Link::Plain, how)
+    }
+
+    fn over(link: Link, how: How) -> Self {
+        let site = Site::over(link, PATIENCE, &[]);
+        let (mut ledger, began) = (Ledger::default(), Instant::now());
         ledger.send(&site, MESSAGES);
         Self {
             site,

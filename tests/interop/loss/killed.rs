@@ -4,11 +4,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use rustls::version::{TLS12, TLS13};
 
 use super::ledger::Ledger;
 use super::scissors::{How, Part, Plan};
-use super::site::{SOON, Site, spooled};
-use crate::lab::wait_for;
+use super::site::{Link, SOON, Site, spooled};
+use crate::lab::{Mode, wait_for};
 
 const MESSAGES: usize = 200;
 
@@ -32,7 +33,11 @@ fn hold(line: &str, part: Part) -> Option<Plan> {
 }
 
 fn start() -> (Site, Ledger) {
-    let (site, mut ledger) = (Site::new(PATIENCE), Ledger::default());
+    start_over(Link::Plain)
+}
+
+fn start_over(link: Link) -> (Site, Ledger) {
+    let (site, mut ledger) = (Site::over(link, PATIENCE, &[]), Ledger::default());
     ledger.send(&site, MESSAGES);
     (site, ledger)
 }
@@ -40,7 +45,17 @@ fn start() -> (Site, Ledger) {
 /// Rules: R29
 #[test]
 fn turnabout_killed_before_the_hand_off_leaves_all_mail_in_the_queue() {
-    let (mut site, mut ledger) = start();
+    killed_before_the_hand_off(Link::Plain);
+}
+
+/// Rules: R29
+#[test]
+fn turnabout_killed_before_the_hand_off_over_tls_leaves_all_mail_in_the_queue() {
+    killed_before_the_hand_off(Link::Relayed(Mode::Starttls, &TLS13));
+}
+
+fn killed_before_the_hand_off(link: Link) {
+    let (mut site, mut ledger) = start_over(link);
     let places = [
         // Logged in, before the turn.
         ("auth ok", Victim::Serve),
@@ -148,14 +163,57 @@ fn both_turnabouts_killed_in_the_transfer_do_not_disturb_the_delivery() {
     }
 }
 
+/// A relay dies with its process, and both mail servers see a lost connection.
+///
+/// Rules: R29, B19, C7
+#[test]
+fn turnabout_killed_in_a_transfer_that_it_carries_loses_no_mail() {
+    let mut site = Site::over(Link::Relayed(Mode::Implicit, &TLS13), PATIENCE, &[]);
+    let mut ledger = Ledger::default();
+    for victim in [Victim::Serve, Victim::Fetch, Victim::Both] {
+        for line in ["rset 2", "body 10 20", "final 10"] {
+            ledger.refill(&site, 40, 40);
+            let connection = site.scissors.next(hold(line, Part::Nothing));
+            let mut fetch = site.customer.start_fetch();
+            assert!(connection.reached(SOON), "no {line}\n{}", fetch.log());
+            if victim != Victim::Serve {
+                fetch.kill();
+            }
+            if victim != Victim::Fetch {
+                site.kill_serve();
+                site.serve_again();
+            }
+            connection.go_on();
+            connection.over(SOON);
+            fetch.wait(SOON);
+            site.settle();
+            ledger.doubt(connection.doubt());
+            let balance = ledger.check(&site, &format!("{victim:?} killed at {line}"));
+            assert!(balance.waiting > 0, "{victim:?} at {line}: nothing was cut");
+        }
+    }
+    site.fetch_all();
+    ledger.check_delivered(&site);
+}
+
 /// Rules: R29
 #[test]
 fn serve_killed_at_any_moment_of_the_lending_loses_no_mail() {
+    killed_in_the_lending(Link::Plain, &[0, 1, 2, 3, 5, 8, 13, 21]);
+}
+
+/// Rules: R29
+#[test]
+fn serve_killed_at_any_moment_of_the_lending_over_tls_loses_no_mail() {
+    killed_in_the_lending(Link::Relayed(Mode::Implicit, &TLS12), &[0, 2, 5, 13]);
+}
+
+fn killed_in_the_lending(link: Link, moments: &[u64]) {
     // What was lent and not flushed is closed by Postfix when its time in the cache is over.
-    let mut site = Site::with(PATIENCE, &["connection_cache_ttl_limit=5s"]);
+    let mut site = Site::over(link, PATIENCE, &["connection_cache_ttl_limit=5s"]);
     let mut ledger = Ledger::default();
     let mut delivered = Vec::new();
-    for milliseconds in [0, 1, 2, 3, 5, 8, 13, 21] {
+    for &milliseconds in moments {
         ledger.refill(&site, 20, 20);
         let connection = site.scissors.next(None);
         let mut fetch = site.customer.start_fetch();
@@ -196,6 +254,29 @@ fn serve_stopped_in_the_transfer_does_not_disturb_the_delivery() {
     );
     connection.go_on();
     undisturbed(&site, ledger);
+}
+
+/// Both carry on until the session is over, and only then go.
+///
+/// Rules: R29, C7
+#[test]
+fn turnabout_stopped_in_a_transfer_that_it_carries_finishes_it_first() {
+    let (mut site, ledger) = start_over(Link::Relayed(Mode::Starttls, &TLS12));
+    let connection = site.scissors.next(hold("body 50 20", Part::Nothing));
+    let mut fetch = site.customer.start_fetch();
+    assert!(connection.reached(SOON), "{}", fetch.log());
+    site.serve.signal(Signal::SIGTERM);
+    fetch.signal(Signal::SIGTERM);
+    sleep(Duration::from_millis(500));
+    assert_eq!(site.serve.ended(), None, "{}", site.serve.log());
+    assert_eq!(fetch.ended(), None, "{}", fetch.log());
+    connection.go_on();
+    undisturbed(&site, ledger);
+    assert_eq!(fetch.wait(SOON).code(), Some(0), "{}", fetch.log());
+    let end = site.serve.wait(SOON);
+    assert_eq!(end.code(), Some(0), "{}", site.serve.log());
+    let names = connection.names();
+    assert_eq!(names.last().map(String::as_str), Some("reply quit"));
 }
 
 /// To the last message, each one once, all over the one connection.

@@ -1,20 +1,16 @@
 //! A proxy in the path of the connection that cuts it at a named line, or holds the line back.
+//!
+//! It reads the lines of a session over TLS because it is the other end of TLS for both sides.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
+use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use socket2::SockRef;
+use std::time::Duration;
 
 use super::conversation::{Conversation, Side};
-use crate::lab::Host;
-
-/// `POLLRDHUP`: the peer has closed, although what it said before is not read (poll(2)).
-const HUNG_UP: PollFlags = PollFlags::from_bits_retain(0x2000);
+use super::end::{End, both_gone, readable};
+use super::middle::Middle;
+use crate::lab::{Host, Mode};
 
 /// How much of the line still passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +39,12 @@ pub struct Plan {
     pub how: How,
 }
 
+impl Plan {
+    fn is_a_cut(&self) -> bool {
+        !matches!(self.how, How::Hold)
+    }
+}
+
 /// The proxy: connections to `listen` in the host's network go on to `provider`.
 #[derive(Debug)]
 pub struct Scissors {
@@ -50,7 +52,13 @@ pub struct Scissors {
 }
 
 impl Scissors {
-    pub fn new(host: &Host, listen: &'static str, provider: &'static str) -> Self {
+    pub fn new(
+        host: &Host,
+        listen: &'static str,
+        provider: &'static str,
+        middle: Option<Middle>,
+    ) -> Self {
+        let middle = middle.map(Arc::new);
         let queue = Arc::new(Mutex::new(VecDeque::<Arc<Connection>>::new()));
         let coming = Arc::downgrade(&queue);
         host.inside(|| {
@@ -65,8 +73,9 @@ impl Scissors {
                     };
                     customer.set_nonblocking(false).unwrap();
                     let connection = queue.lock().unwrap().pop_front().unwrap_or_default();
+                    let middle = middle.clone();
                     std::thread::spawn(move || match TcpStream::connect(provider) {
-                        Ok(provider) => connection.relay(customer, provider),
+                        Ok(provider) => connection.relay(customer, provider, middle.as_deref()),
                         Err(_) => connection.set(|state| state.over = true),
                     });
                 }
@@ -185,7 +194,7 @@ impl Connection {
         });
     }
 
-    fn relay(&self, customer: TcpStream, provider: TcpStream) {
+    fn relay(&self, customer: TcpStream, provider: TcpStream, middle: Option<&Middle>) {
         for stream in [&customer, &provider] {
             stream.set_nodelay(true).unwrap();
         }
@@ -193,15 +202,18 @@ impl Connection {
             End::new(Side::Customer, customer),
             End::new(Side::Provider, provider),
         ];
-        let mut going = Ok(());
+        let mut going = match middle {
+            Some(middle) if middle.mode == Mode::Implicit => self.handshake(&mut ends, middle),
+            _ => Ok(()),
+        };
         while going.is_ok() && ends.iter().any(|end| end.open) {
             for from in readable(&ends) {
-                going = going.and_then(|()| self.pump(&mut ends, from));
+                going = going.and_then(|()| self.pump(&mut ends, from, middle));
             }
         }
         if going.is_err() {
             for end in &ends {
-                reset_at_close(&end.stream);
+                end.reset_at_close();
             }
         }
         drop(ends);
@@ -209,120 +221,91 @@ impl Connection {
     }
 
     /// Passes on what one end has sent; an error is for both.
-    fn pump(&self, ends: &mut [End; 2], from: usize) -> Result<(), ()> {
+    fn pump(&self, ends: &mut [End; 2], from: usize, middle: Option<&Middle>) -> Result<(), ()> {
         let lines = ends[from].lines()?;
-        let (side, to) = (ends[from].side, &ends[1 - from].stream);
-        for line in lines {
-            let (name, plan) = self.hear(side, &line);
-            let Some(plan) = plan else {
-                write(to, &line)?;
-                self.let_pass(name);
-                continue;
-            };
-            let pass = match plan.part {
-                Part::Nothing => 0,
-                Part::Half => line.len() / 2,
-                Part::All => line.len(),
-            };
-            write(to, &line[..pass])?;
-            if plan.part == Part::All {
-                self.let_pass(name.clone());
-            }
-            self.set(|state| state.reached = true);
-            match plan.how {
-                How::Reset => return Err(()),
-                How::Silence(time) => {
-                    both_gone(ends, time);
-                    return Err(());
-                }
-                How::Hold => {
-                    drop(self.wait(Duration::from_secs(60), |state| state.go_on));
-                    write(to, &line[pass..])?;
-                    if plan.part != Part::All {
-                        self.let_pass(name);
-                    }
-                }
-            }
+        self.pass(ends, from, &lines)?;
+        if let Some(middle) = middle
+            && self.state.lock().unwrap().conversation.starts_tls()
+        {
+            self.handshake(ends, middle)?;
         }
         if !ends[from].open {
-            let _gone = ends[1 - from].stream.shutdown(Shutdown::Write);
+            ends[1 - from].shut_down();
         }
         Ok(())
     }
-}
 
-/// One side's socket, and the line that is not yet complete.
-#[derive(Debug)]
-struct End {
-    side: Side,
-    stream: TcpStream,
-    partial: Vec<u8>,
-    open: bool,
-}
+    fn pass(&self, ends: &mut [End; 2], from: usize, lines: &[Vec<u8>]) -> Result<(), ()> {
+        for line in lines {
+            let (name, plan) = self.hear(ends[from].side, line);
+            let Some(plan) = plan else {
+                ends[1 - from].write(line)?;
+                self.let_pass(name);
+                continue;
+            };
+            let half = line.len() / 2;
+            match plan.part {
+                Part::Nothing => {}
+                Part::Half if plan.is_a_cut() => ends[1 - from].write_torn(line)?,
+                Part::Half => ends[1 - from].write(&line[..half])?,
+                Part::All => ends[1 - from].write(line)?,
+            }
+            if plan.part == Part::All {
+                self.let_pass(name.clone());
+            }
+            self.carry_out(&plan, ends)?;
+            match plan.part {
+                Part::Nothing => ends[1 - from].write(line)?,
+                Part::Half => ends[1 - from].write(&line[half..])?,
+                Part::All => continue,
+            }
+            self.let_pass(name);
+        }
+        Ok(())
+    }
 
-impl End {
-    fn new(side: Side, stream: TcpStream) -> Self {
-        Self {
-            side,
-            stream,
-            partial: Vec::new(),
-            open: true,
+    /// Does what is planned; an error is the end of the connection.
+    fn carry_out(&self, plan: &Plan, ends: &[End; 2]) -> Result<(), ()> {
+        self.set(|state| state.reached = true);
+        match plan.how {
+            How::Reset => Err(()),
+            How::Silence(time) => {
+                both_gone(ends, time);
+                Err(())
+            }
+            How::Hold => {
+                drop(self.wait(Duration::from_secs(60), |state| state.go_on));
+                Ok(())
+            }
         }
     }
 
-    /// The lines that have come in.
-    fn lines(&mut self) -> Result<Vec<Vec<u8>>, ()> {
-        let mut buffer = [0; 16 * 1024];
-        let read = self.stream.read(&mut buffer).map_err(drop)?;
-        self.open = read > 0;
-        self.partial.extend_from_slice(&buffer[..read]);
-        let whole = match self.partial.iter().rposition(|&byte| byte == b'\n') {
-            _ if !self.open => self.partial.len(),
-            Some(last) => last + 1,
-            None => 0,
+    /// The handshakes with both sides; in a plan they are a line of the name `handshake`, which is half passed when the
+    /// customer has begun, and whole when it believes that everything is well.
+    fn handshake(&self, ends: &mut [End; 2], middle: &Middle) -> Result<(), ()> {
+        let name = "handshake";
+        let plan = self
+            .state
+            .lock()
+            .unwrap()
+            .plan
+            .take_if(|plan| plan.line == name);
+        let cut = |part: Part, ends: &[End; 2]| match &plan {
+            Some(plan) if plan.part == part => self.carry_out(plan, ends),
+            _ => Ok(()),
         };
-        let rest = self.partial.split_off(whole);
-        let lines = std::mem::replace(&mut self.partial, rest);
-        Ok(lines
-            .split_inclusive(|&byte| byte == b'\n')
-            .map(<[u8]>::to_vec)
-            .collect())
-    }
-}
-
-fn write(mut to: &TcpStream, bytes: &[u8]) -> Result<(), ()> {
-    to.write_all(bytes).map_err(drop)
-}
-
-/// Waits a moment for either end to say something.
-fn readable(ends: &[End; 2]) -> Vec<usize> {
-    let open: Vec<usize> = (0..2).filter(|&index| ends[index].open).collect();
-    let mut fds: Vec<PollFd<'_>> = open
-        .iter()
-        .map(|&index| PollFd::new(ends[index].stream.as_fd(), PollFlags::POLLIN))
-        .collect();
-    let _count = poll(&mut fds, PollTimeout::from(200_u8));
-    open.iter()
-        .zip(&fds)
-        .filter(|(_, fd)| fd.any().unwrap_or(false))
-        .map(|(&index, _)| index)
-        .collect()
-}
-
-/// Waits, without reading, until both ends have closed or the time is over.
-fn both_gone(ends: &[End; 2], time: Duration) {
-    let start = Instant::now();
-    while start.elapsed() < time {
-        let mut fds = [0, 1].map(|index| PollFd::new(ends[index].stream.as_fd(), HUNG_UP));
-        let _count = poll(&mut fds, PollTimeout::ZERO);
-        if fds.iter().all(|fd| fd.any().unwrap_or(false)) {
-            return;
+        cut(Part::Nothing, ends)?;
+        ends[0].wait_for_octets();
+        cut(Part::Half, ends)?;
+        ends[0].secure(middle.to_customer())?;
+        cut(Part::All, ends)?;
+        ends[1].secure(middle.to_provider())?;
+        self.let_pass(name.to_owned());
+        // What came together with the last words of a handshake.
+        for from in [0, 1] {
+            let lines = ends[from].decrypted()?;
+            self.pass(ends, from, &lines)?;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        Ok(())
     }
-}
-
-/// When it is closed the kernel will send RST instead of FIN; what the peer has not yet got is lost.
-fn reset_at_close(stream: &TcpStream) {
-    let _set = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

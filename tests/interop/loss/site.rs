@@ -6,8 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::lab::{Host, Lab, Mta, Running, wait_for};
+use rustls::SupportedProtocolVersion;
 
+use crate::lab::{Authority, Host, Lab, Mode, Mta, Running, wait_for};
+
+use super::middle::Middle;
 use super::scissors::Scissors;
 
 /// For everything that ends by itself, on a busy machine.
@@ -15,6 +18,40 @@ pub const SOON: Duration = Duration::from_secs(60);
 
 /// The places where Postfix keeps mail.
 const SPOOL: [&str; 4] = ["maildrop", "incoming", "active", "deferred"];
+
+/// What kind of connection there is between the two.
+#[derive(Debug, Clone, Copy)]
+pub enum Link {
+    Plain,
+    /// TLS of one version; turnabout is to carry the octets itself.
+    Relayed(Mode, &'static SupportedProtocolVersion),
+}
+
+impl Link {
+    /// Tells both sides; gives the provider's address and what the proxy needs.
+    fn set_up(self, provider: &Host, customer: &Host) -> (&'static str, Option<Middle>) {
+        let Self::Relayed(mode, version) = self else {
+            return ("10.99.0.1:366", None);
+        };
+        let authority = Authority::new();
+        provider.serve_with_tls(&authority);
+        provider.set("serve", &[("handoff_tls", "\"relay\"")]);
+        customer.fetch_with_tls(&authority, mode);
+        // The proxy cannot take part in a login that is bound to the connection, as it should be.
+        let settings = [
+            ("port", "3660"),
+            ("handoff_tls", "\"relay\""),
+            ("mechanisms", "[\"PLAIN\"]"),
+        ];
+        customer.set("providers.isp", &settings);
+        let middle = Middle::new(mode, version, &authority.issue(&["10.99.0.2"]));
+        let provider_at = match mode {
+            Mode::Starttls => "10.99.0.1:366",
+            Mode::Implicit => "10.99.0.1:3661",
+        };
+        (provider_at, Some(middle))
+    }
+}
 
 #[derive(Debug)]
 pub struct Site {
@@ -37,6 +74,11 @@ impl Site {
 
     /// The same with more settings for the provider's Postfix.
     pub fn with(patience: u32, settings: &[&str]) -> Self {
+        Self::over(Link::Plain, patience, settings)
+    }
+
+    /// The same with the kind of connection that there is between them.
+    pub fn over(link: Link, patience: u32, settings: &[&str]) -> Self {
         let mut lab = Lab::new();
         let provider = lab.provider(Mta::Postfix);
         let customer = lab.customer(Mta::Postfix);
@@ -64,8 +106,13 @@ impl Site {
             "\"10.99.0.2\"\nport = 3660",
         );
         append(&customer, &format!("command_time = \"{patience}s\"\n"));
+        let (provider_at, middle) = link.set_up(&provider, &customer);
+        if middle.is_some() {
+            let patience = format!("\"{patience}s\"");
+            provider.set("serve.limits", &[("handshake_time", &patience)]);
+        }
         let serve = provider.serve();
-        let scissors = Scissors::new(&customer, "10.99.0.2:3660", "10.99.0.1:366");
+        let scissors = Scissors::new(&customer, "10.99.0.2:3660", provider_at, middle);
         Self {
             scissors,
             serve,

@@ -8,11 +8,13 @@ mod postfix;
 mod process;
 mod provider;
 mod receiver;
+mod secure;
 mod serve;
 
 pub use peer::Peer;
 pub use postfix::{Message, install, write_open};
-pub use process::until;
-pub use provider::{Fetch, opened, scripted, scripted_at};
+pub use process::{Running, until};
+pub use provider::{Fetch, IN_TLS, opened, opened_in_tls, scripted, scripted_at, start_tls};
 pub use receiver::Receiver;
+pub use secure::{Site, client_with, secured_at_once, write_pair};
 pub use serve::{ALICE, ALICE_HOP, BOB, BOB_HOP, Serve, Setup, accounts, service_user};

@@ -1,15 +1,22 @@
-//! The other end of a connection, as a test plays it: lines, replies, and logging in.
+//! The other end of a connection, as a test plays it: lines, replies, and logging in; without TLS or under it.
 
 use super::process::PATIENCE;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use std::io::{ErrorKind, Read, Write};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use turnabout::sasl::client::ClientExchange;
-use turnabout::sasl::{Mechanism, Secret};
+use turnabout::sasl::{Channel, ChannelBinding, Mechanism, Secret};
 
 pub struct Peer {
     pub stream: TcpStream,
+    /// Once there is TLS: the library itself, nothing of ours.
+    pub tls: Option<Box<Connection>>,
+    /// The connection ended without the end of TLS.
+    pub cut: bool,
     /// What was read and not yet taken.
     buffer: Vec<u8>,
     /// Every line of AUTH exchanges, both ways, base64 as on the wire: none may be in a log.
@@ -20,9 +27,12 @@ impl Peer {
     pub fn new(stream: TcpStream) -> Peer {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
+        // A relay gives one end of a socket pair, which knows no delay.
+        stream.set_nodelay(true).ok();
         Peer {
             stream,
+            tls: None,
+            cut: false,
             buffer: Vec::new(),
             secrets: Vec::new(),
         }
@@ -48,9 +58,91 @@ impl Peer {
         peer
     }
 
+    /// Begins TLS as client.
+    pub fn begin_tls(&mut self, config: ClientConfig, name: &str) -> io::Result<()> {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let tls = ClientConnection::new(Arc::new(config), name).unwrap();
+        self.handshake(tls.into())
+    }
+
+    /// Begins TLS as server.
+    pub fn take_tls(&mut self, config: ServerConfig) -> io::Result<()> {
+        let tls = ServerConnection::new(Arc::new(config)).unwrap();
+        self.handshake(tls.into())
+    }
+
+    fn handshake(&mut self, mut tls: Connection) -> io::Result<()> {
+        assert!(self.buffer.is_empty(), "octets before TLS");
+        while tls.is_handshaking() {
+            tls.complete_io(&mut self.stream)?;
+        }
+        // What comes last: tickets.
+        while tls.wants_write() {
+            tls.write_tls(&mut self.stream)?;
+        }
+        self.tls = Some(Box::new(tls));
+        Ok(())
+    }
+
+    /// What a login can be bound to.
+    pub fn binding(&self) -> ChannelBinding {
+        let label = b"EXPORTER-Channel-Binding";
+        let octets = match self.tls.as_deref().expect("TLS") {
+            Connection::Client(tls) => tls.export_keying_material([0; 32], label, Some(b"")),
+            Connection::Server(tls) => tls.export_keying_material([0; 32], label, Some(b"")),
+        };
+        ChannelBinding::from(octets.unwrap())
+    }
+
+    /// Ends TLS, and writing.
+    pub fn end_tls(&mut self) {
+        let tls = self.tls.as_mut().expect("TLS");
+        tls.send_close_notify();
+        while tls.wants_write() {
+            tls.write_tls(&mut self.stream).unwrap();
+        }
+        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// Sends octets in one segment.
     pub fn send(&mut self, octets: impl AsRef<[u8]>) {
-        self.stream.write_all(octets.as_ref()).unwrap();
+        match &mut self.tls {
+            None => self.stream.write_all(octets.as_ref()).unwrap(),
+            Some(_) => {
+                let records = self.record(octets.as_ref());
+                self.stream.write_all(&records).unwrap();
+            }
+        }
+    }
+
+    /// The records that carry this text, not sent.
+    pub fn record(&mut self, text: impl AsRef<[u8]>) -> Vec<u8> {
+        let tls = self.tls.as_mut().expect("TLS");
+        let mut octets = Vec::new();
+        // The library holds so much and no more.
+        for part in text.as_ref().chunks(16 * 1024) {
+            tls.writer().write_all(part).unwrap();
+            while tls.wants_write() {
+                tls.write_tls(&mut octets).unwrap();
+            }
+        }
+        octets
+    }
+
+    /// Some octets; none at the end.
+    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+        let read = match &mut self.tls {
+            None => self.stream.read(octets),
+            Some(tls) => read_tls(tls, &mut self.stream, octets),
+        };
+        match read {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(0),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                self.cut = true;
+                Ok(0)
+            }
+            read => read,
+        }
     }
 
     /// The next line without CRLF; `None` when the connection has ended.
@@ -61,10 +153,9 @@ impl Peer {
                 return Some(String::from_utf8(line[..end].to_vec()).unwrap());
             }
             let mut octets = [0; 4096];
-            match self.stream.read(&mut octets) {
+            match self.read(&mut octets) {
                 Ok(0) => return None,
                 Ok(count) => self.buffer.extend_from_slice(&octets[..count]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("no line: {error}, {:?}", self.buffer),
             }
@@ -75,15 +166,15 @@ impl Peer {
     pub fn rest(&mut self) -> String {
         let mut octets = [0; 4096];
         loop {
-            match self.stream.read(&mut octets) {
+            match self.read(&mut octets) {
                 Ok(0) => break,
                 Ok(count) => self.buffer.extend_from_slice(&octets[..count]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("no end: {error}, {:?}", self.buffer),
             }
         }
-        String::from_utf8(std::mem::take(&mut self.buffer)).unwrap()
+        // What comes may be the beginning of TLS.
+        String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned()
     }
 
     /// Nothing more comes.
@@ -117,12 +208,41 @@ impl Peer {
     }
 
     /// A whole AUTH exchange; the code it ends with.
-    pub fn login(&mut self, mechanism: Mechanism, (user, password): (&str, &str)) -> u16 {
-        let mut exchange = ClientExchange::start(mechanism, user, &Secret::from(password)).unwrap();
+    pub fn login(&mut self, mechanism: Mechanism, who: (&str, &str)) -> u16 {
+        let channel = if mechanism.is_plus() {
+            Channel::Bound(self.binding())
+        } else {
+            Channel::Unbound
+        };
+        self.login_on(&channel, mechanism, who)
+    }
+
+    /// The same, bound to what need not be this connection.
+    pub fn login_bound(
+        &mut self,
+        mechanism: Mechanism,
+        who: (&str, &str),
+        binding: ChannelBinding,
+    ) -> u16 {
+        self.login_on(&Channel::Bound(binding), mechanism, who)
+    }
+
+    fn login_on(
+        &mut self,
+        channel: &Channel,
+        mechanism: Mechanism,
+        (user, password): (&str, &str),
+    ) -> u16 {
+        let secret = Secret::from(password);
+        let mut exchange = ClientExchange::start_on(channel, mechanism, user, &secret).unwrap();
         let mut next = format!("AUTH {}", mechanism.name());
         if let Some(initial) = exchange.initial().unwrap() {
-            self.secrets.push(STANDARD.encode(&*initial));
-            next = format!("{next} {}", STANDARD.encode(&*initial));
+            let encoded = match initial.len() {
+                0 => "=".to_owned(),
+                _ => STANDARD.encode(&*initial),
+            };
+            self.secrets.push(encoded.clone());
+            next = format!("{next} {encoded}");
         }
         loop {
             let (code, text) = self.ask(&next);
@@ -179,5 +299,16 @@ impl Peer {
         assert_eq!(self.code(&format!("RCPT TO:<{recipient}>")), 250);
         assert_eq!(self.code("DATA"), 354);
         assert_eq!(self.code(&format!("{message}\r\n.")), 250);
+    }
+}
+
+fn read_tls(tls: &mut Connection, stream: &mut TcpStream, octets: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match tls.reader().read(octets) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+        tls.read_tls(stream)?;
+        tls.process_new_packets().map_err(io::Error::other)?;
     }
 }

@@ -1,9 +1,10 @@
 //! A provider that a test plays itself, and the real `turnabout fetch` that dials it.
 
 use super::peer::Peer;
-use super::process::PATIENCE;
+use super::process::{PATIENCE, Running};
+use rustls::ServerConfig;
 use std::fs::{self, Permissions};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -58,11 +59,38 @@ pub fn opened(peer: &mut Peer) {
     peer.send("235 2.7.0 in\r\n");
 }
 
+/// What a provider offers under TLS.
+pub const IN_TLS: &str = "250-provider.example.com\r\n250-AUTH PLAIN\r\n250 ATRN\r\n";
+
+/// Greeting, EHLO and STARTTLS in the clear, then the handshake.
+pub fn start_tls(peer: &mut Peer, config: ServerConfig) -> io::Result<()> {
+    peer.send("220 provider.example.com ESMTP\r\n");
+    let ehlo = peer.line().unwrap();
+    assert!(ehlo.starts_with("EHLO "), "{ehlo}");
+    peer.send("250-provider.example.com\r\n250 STARTTLS\r\n");
+    assert_eq!(peer.line().unwrap(), "STARTTLS");
+    peer.send("220 go on\r\n");
+    peer.take_tls(config)
+}
+
+/// Under TLS: EHLO, a login with PLAIN; the next command is ATRN.
+pub fn opened_in_tls(peer: &mut Peer) {
+    let ehlo = peer.line().unwrap();
+    assert!(ehlo.starts_with("EHLO "), "{ehlo}");
+    peer.send(IN_TLS);
+    let login = peer.line().unwrap();
+    assert!(login.starts_with("AUTH PLAIN "), "{login}");
+    peer.secrets.push(login);
+    peer.send("235 2.7.0 in\r\n");
+}
+
 /// A customer: one run of `turnabout fetch` without a configuration file.
 pub struct Fetch {
     pub directory: tempfile::TempDir,
     /// Options before the command.
     pub options: Vec<&'static str>,
+    /// The option `--tls`.
+    pub tls: &'static str,
     /// Options behind `fetch`, beside those that are always there.
     pub more: Vec<String>,
     pub handoff: Vec<String>,
@@ -82,6 +110,7 @@ impl Fetch {
         Fetch {
             directory: tempfile::tempdir().unwrap(),
             options: Vec::new(),
+            tls: "none",
             more: Vec::new(),
             handoff: handoff.map(ToString::to_string).collect(),
             password: "correct horse battery",
@@ -112,20 +141,42 @@ impl Fetch {
         self.run_host(&address.ip().to_string(), address.port())
     }
 
+    /// Starts to fetch as alice from this address.
+    pub fn start(&self, address: SocketAddr) -> Running {
+        let arguments = self.arguments(&address.ip().to_string(), address.port());
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Running::start(&arguments)
+    }
+
     pub fn run_host(&self, host: &str, port: u16) -> Output {
-        let password = self.path("password");
-        fs::write(&password, format!("{}\n", self.password)).unwrap();
-        fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
         Command::new(env!("CARGO_BIN_EXE_turnabout"))
-            .args(&self.options)
-            .args(["fetch", "--host", host, "--port", &port.to_string()])
-            .args(["--user", "alice", "--hostname", "customer.example.org"])
-            .args(["--password-file", password.to_str().unwrap()])
-            .args(&self.more)
-            .args(&self.handoff)
+            .args(self.arguments(host, port))
             .stdin(Stdio::null())
             .output()
             .unwrap()
+    }
+
+    fn arguments(&self, host: &str, port: u16) -> Vec<String> {
+        let password = self.path("password");
+        fs::write(&password, format!("{}\n", self.password)).unwrap();
+        fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
+        let port = port.to_string();
+        let fixed = [
+            &["fetch", "--host", host, "--port", &port][..],
+            &[
+                "--tls",
+                self.tls,
+                "--user",
+                "alice",
+                "--hostname",
+                "customer.example.org",
+            ],
+            &["--password-file", password.to_str().unwrap()],
+        ];
+        let options = self.options.iter().copied();
+        let words = options.chain(fixed.into_iter().flatten().copied());
+        let own = self.more.iter().chain(&self.handoff).cloned();
+        words.map(str::to_owned).chain(own).collect()
     }
 
     /// Fetches with a configuration file.

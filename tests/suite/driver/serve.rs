@@ -28,7 +28,9 @@ pub fn service_user() -> &'static str {
 #[derive(Clone)]
 pub struct Setup {
     pub listen: &'static str,
-    /// More lines of `[serve]`.
+    /// `tls` of `[serve]`.
+    pub tls: &'static str,
+    /// More lines of `[serve]`; `DIR` stands for the test's own directory.
     pub keys: String,
     /// Lines of `[serve.limits]`.
     pub limits: &'static str,
@@ -47,6 +49,7 @@ impl Default for Setup {
     fn default() -> Setup {
         Setup {
             listen: "\"127.0.0.1:0\"",
+            tls: "none",
             keys: String::new(),
             limits: "",
             postfix: "",
@@ -162,11 +165,15 @@ fn write_config(path: &Path, setup: &Setup, directory: &tempfile::TempDir) {
         user => format!("user = \"{user}\"\n"),
     };
     let text = format!(
-        "[serve]\nlisten = [{}]\nhostname = \"provider.example.com\"\n\
+        "[serve]\nlisten = [{}]\ntls = \"{}\"\nhostname = \"provider.example.com\"\n\
          accounts = \"{directory}/accounts.toml\"\n{user}{}\n\
          [serve.limits]\n{}\n[serve.postfix]\ncommand_directory = \"{directory}/postfix\"\n{}\n\
          [serve.exim]\ncommand = \"{directory}/exim\"\n",
-        setup.listen, setup.keys, setup.limits, setup.postfix
+        setup.listen,
+        setup.tls,
+        setup.keys.replace("DIR", directory),
+        setup.limits,
+        setup.postfix
     );
     fs::write(path, text).unwrap();
     fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();

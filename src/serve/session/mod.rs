@@ -1,34 +1,46 @@
 //! One customer's connection, from the greeting to its end: the driver of the provider's
 //! machine. The machine decides; this file reads, asks, writes and keeps the time.
 
-use super::asking::{self, Turn};
+mod login;
+mod turn;
+
+use super::acceptor::Begins;
+use super::asking::Turn;
+use super::handshake::{self, handshake};
 use super::refusal;
 use super::state::{Files, State};
 use super::turned;
-use crate::accounts::{Outcome as Judged, Visitor};
+use crate::accounts::Visitor;
+use crate::config::ServeTls;
 use crate::odmr::Turned;
-use crate::odmr::provider::{
-    Access, Action, Identity, Provider, Request, SessionSeed, Settings, Verdict,
-};
-use crate::report::{self, safe};
-use crate::sasl::server::{Evidence, ScramKeys};
-use crate::smtp::{DomainList, Reply};
-use crate::wire::{Wire, WireError};
+use crate::odmr::provider::{Action, Provider, Secured, SessionSeed, Settings, Starttls};
+use crate::report;
+use crate::sasl::ChannelBinding;
+use crate::sasl::server::ScramKeys;
+use crate::smtp::Reply;
+use crate::tls::Facts;
+use crate::wire::{Way, Wire, WireError};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
-
-/// The pause between two questions to the queue on one connection.
-const ASK_PAUSE: Duration = Duration::from_secs(1);
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// The phrase for a connection that broke or was dropped.
 const LOST: &str = "lost before the turn";
 
 /// Serves one connection to its end and writes its closing line.
-pub(super) async fn serve(state: Arc<State>, wire: Wire) {
-    let closing = report::Session::serve(wire.peer());
+pub(super) async fn serve(state: Arc<State>, mut wire: Wire, begins: Begins) {
+    let mut closing = report::Session::serve(wire.peer());
     tracing::debug!(session = closing.id(), peer = %wire.peer(), "connected");
     let files = state.files();
+    if begins == Begins::WithTls
+        && let Err(end) = Box::pin(secured_at_once(&state, &files, &mut wire, closing.id())).await
+    {
+        Box::pin(wire.close()).await;
+        return closing.close(end);
+    }
+    if let Some(facts) = wire.facts() {
+        closing.tls(facts);
+    }
     let Some(seed) = seed() else {
         tracing::error!(
             session = closing.id(),
@@ -47,7 +59,7 @@ pub(super) async fn serve(state: Arc<State>, wire: Wire) {
             let part = turned::Part {
                 state: &state,
                 files: &files,
-                id: closing.id(),
+                closing: &mut closing,
                 proof,
             };
             // In a box of its own, as all that most sessions never come to: the room for the
@@ -56,6 +68,24 @@ pub(super) async fn serve(state: Arc<State>, wire: Wire) {
         }
     };
     closing.close(end);
+}
+
+/// TLS before the first word (RFC 8314 3).
+async fn secured_at_once(
+    state: &State,
+    files: &Files,
+    wire: &mut Wire,
+    id: &str,
+) -> Result<(), &'static str> {
+    let Some(tls) = &files.tls else {
+        tracing::error!(
+            session = id,
+            "there is no certificate for TLS (please report this)"
+        );
+        return Err(handshake::FAILED);
+    };
+    let by = Instant::now() + files.serve.limits.login_time;
+    handshake(state, wire, tls, id, by).await
 }
 
 /// What a session holds until it is turned or ends.
@@ -77,6 +107,8 @@ struct Session<'a> {
     refused: Option<u16>,
     /// Made ready before the 250, used behind it.
     turn: Option<Turn>,
+    /// How the connection can go, as it was found when that was made ready.
+    way: Way,
 }
 
 /// How the part before the turn ended.
@@ -101,7 +133,17 @@ impl<'a> Session<'a> {
         let keys: Arc<dyn ScramKeys> = Arc::<Visitor>::clone(&visitor);
         let machine = Provider::new(Settings {
             hostname: serve.hostname.clone(),
-            mechanisms: files.offered(),
+            starttls: match (wire.facts(), serve.tls) {
+                (Some(_), _) => Starttls::Active,
+                (None, ServeTls::Required) => Starttls::Required,
+                (None, ServeTls::Offered) => Starttls::Offered,
+                (None, ServeTls::None) => Starttls::No,
+            },
+            mechanisms: match wire.facts() {
+                Some(facts) => files.offered_in_tls(facts),
+                None => files.offered_in_clear(),
+            },
+            binding: wire.facts().and_then(binding),
             seed,
             keys,
             max_bad_commands: serve.limits.bad_commands,
@@ -120,6 +162,7 @@ impl<'a> Session<'a> {
             penalty: Duration::ZERO,
             refused: None,
             turn: None,
+            way: Way::Plain,
         }
     }
 
@@ -134,6 +177,14 @@ impl<'a> Session<'a> {
                     () = self.state.stopped() => Ok(Action::Close(self.machine.shutting_down())),
                 },
                 Ok(Action::Close(reply)) => return Box::pin(self.close(&reply)).await,
+                Ok(Action::StartTls(reply)) => match Box::pin(self.start_tls(&reply)).await {
+                    Ok(next) => next,
+                    Err(end) => {
+                        Box::pin(self.wire.close()).await;
+                        return (self.closing, Outcome::Over(end.to_owned()));
+                    }
+                },
+                // Never asked for while STARTTLS is not offered.
                 Ok(Action::Verify(evidence)) => Ok(self.verify(evidence).await),
                 Ok(Action::Access { user }) => Ok(self.access(&user)),
                 Ok(Action::Ask(request)) => {
@@ -149,26 +200,35 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Is there mail, and is the mail server ready? Told to stop meanwhile, nobody waits for that.
-    async fn ask(&mut self, request: &Request) -> Next {
-        let ask = async {
-            // Over and over again on one connection is made slow, not refused: nobody has to wait the first time.
-            sleep_until(self.ask_after).await;
-            asking::ask(self.state, self.files, self.closing.id(), request).await
+    /// Says 220 and handshakes; the next word is the customer's, and nothing before it counts (rule B45).
+    ///
+    /// # Errors
+    /// The phrase for the end of a session whose connection is good for closing only.
+    async fn start_tls(&mut self, reply: &Reply) -> Result<Next, &'static str> {
+        let Some(tls) = &self.files.tls else {
+            return Ok(Ok(self.machine.tls_unavailable()));
         };
-        let asked = tokio::select! {
-            asked = ask => asked,
-            () = self.state.stopped() => return Ok(Action::Close(self.machine.shutting_down())),
+        self.say(reply).await?;
+        let id = self.closing.id();
+        handshake(self.state, &mut self.wire, tls, id, self.turn_by).await?;
+        let Some(facts) = self.wire.facts() else {
+            return Err(handshake::FAILED);
         };
-        self.ask_after = Instant::now() + ASK_PAUSE;
-        self.turn = asked.turn;
-        let pending = self.wire.pending().map_err(|_| LOST)?;
-        Ok(self.machine.answered(asked.answer, pending))
+        self.closing.tls(facts);
+        self.machine.tls_started(Secured {
+            mechanisms: self.files.offered_in_tls(facts),
+            binding: binding(facts),
+        });
+        Ok(self.listen().await)
     }
 
     /// Writes the reply, then waits for the next line and lets the machine decide.
     async fn say_and_listen(&mut self, reply: &Reply) -> Next {
         self.say(reply).await?;
+        self.listen().await
+    }
+
+    async fn listen(&mut self) -> Next {
         self.wire.set_limit(self.machine.line_limit());
         let by = (Instant::now() + self.files.serve.limits.command_time).min(self.turn_by);
         let line = tokio::select! {
@@ -182,7 +242,7 @@ impl<'a> Session<'a> {
             Ok(Err(WireError::Closed)) => Err("closed by the customer without QUIT"),
             Ok(Err(_)) => Err(LOST),
             Ok(Ok(line)) => {
-                let pending = self.wire.pending().map_err(|_| LOST)?;
+                let pending = self.wire.pending().await.map_err(|_| LOST)?;
                 let failures = self.machine.auth_failures();
                 let action = self.machine.line(line, pending);
                 if self.machine.auth_failures() > failures {
@@ -227,99 +287,14 @@ impl<'a> Session<'a> {
             None => "QUIT before the turn".to_owned(),
         }
     }
+}
 
-    async fn turn(mut self, reply: &Reply, proof: Turned) -> (report::Session, Outcome) {
-        let end = match (self.turn.take(), self.say(reply).await) {
-            (Some(turn), Ok(())) => {
-                tracing::info!(
-                    session = self.closing.id(), user = %safe(proof.user()),
-                    domains = %proof.domains().map_or_else(String::new, ToString::to_string), "turned"
-                );
-                return (
-                    self.closing,
-                    Outcome::Turned(Box::new((self.wire, turn, proof))),
-                );
-            }
-            (Some(_), Err(end)) => format!("{end}, the mail stays queued"),
-            (None, _) => "turned without a hand-off, the mail stays queued".to_owned(),
-        };
-        (self.closing, Outcome::Over(end))
-    }
-
-    /// Judges a password or a digest; hashing takes time, so it does not happen on the reactor.
-    async fn verify(&mut self, evidence: Evidence) -> Action {
-        let (accounts, peer) = (Arc::clone(&self.files.accounts), self.wire.peer().ip());
-        let name = match &evidence {
-            Evidence::Password { authcid, .. } => authcid.clone(),
-            Evidence::CramMd5 { user, .. } => user.clone(),
-        };
-        let judged = tokio::task::spawn_blocking(move || accounts.verify(&evidence, peer)).await;
-        let verdict = match judged.map(|judgement| judgement.outcome) {
-            Ok(Judged::Accepted { user, domains }) => self.accepted(user, &domains),
-            Ok(Judged::Rejected(reason)) => self.rejected(&name, &reason),
-            Err(_) => {
-                tracing::error!(
-                    session = self.closing.id(),
-                    "cannot verify a password: the check itself failed (please report this)"
-                );
-                Verdict::Unavailable
-            }
-        };
-        self.judged(verdict)
-    }
-
-    /// SCRAM proved the user; what may it fetch?
-    fn access(&mut self, user: &str) -> Action {
-        let files = self.files;
-        let verdict = match files.accounts.access(user, self.wire.peer().ip()) {
-            Ok(domains) => self.accepted(user.to_owned(), domains),
-            Err(reason) => self.rejected(user, &reason),
-        };
-        self.judged(verdict)
-    }
-
-    fn judged(&mut self, verdict: Verdict) -> Action {
-        let action = self.machine.verified(verdict);
-        if let Some(mechanism) = self.machine.mechanism() {
-            self.closing.mechanism(mechanism.name());
-            self.turn_by = Instant::now() + self.files.serve.limits.login_time;
-        }
-        action
-    }
-
-    /// An AUTH exchange failed inside the machine: SCRAM, a cancel, or nonsense.
-    fn exchange_failed(&mut self) {
-        let (user, reason) = (self.visitor.user(), self.visitor.reason());
-        self.penalty = self
-            .state
-            .login_failed(self.wire.peer().ip(), user.as_deref());
-        let reason = reason.map_or_else(
-            || "wrong password, or the exchange was broken off".to_owned(),
-            |it| it.to_string(),
-        );
-        tracing::warn!(
-            session = self.closing.id(), peer = %self.wire.peer(),
-            user = user.map(|user| safe(&user).to_string()),
-            "login refused: {reason}"
-        );
-    }
-
-    fn accepted(&mut self, user: String, domains: &DomainList) -> Verdict {
-        self.closing.user(&user);
-        tracing::info!(session = self.closing.id(), user = %safe(&user), "logged in");
-        let access = Access::Domains(domains.iter().cloned().collect());
-        Verdict::Accepted(Identity { user, access })
-    }
-
-    /// The peer hears 535 whatever the reason; the log tells the operator (rule B74).
-    fn rejected(&mut self, user: &str, reason: &dyn std::fmt::Display) -> Verdict {
-        self.penalty = self.state.login_failed(self.wire.peer().ip(), Some(user));
-        tracing::warn!(
-            session = self.closing.id(), peer = %self.wire.peer(), user = %safe(user),
-            "login refused: {reason}"
-        );
-        Verdict::Rejected
-    }
+/// What a login can be bound to (rule B72).
+fn binding(facts: &Facts) -> Option<ChannelBinding> {
+    facts
+        .binding
+        .as_ref()
+        .map(|binding| ChannelBinding::from(binding.0))
 }
 
 /// What makes this connection's challenges unique (rule B66).

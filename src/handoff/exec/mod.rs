@@ -5,9 +5,13 @@
 //! qmail's and systemd's kind of server read it from the environment, so that is set as well.
 //! Standard error stays ours: what a mail server says there must never reach the provider.
 
+mod told;
+
+pub use told::CommandPeer;
+
 use super::HandoffError;
 use super::inherited;
-use crate::wire::Released;
+use crate::wire::{Carriage, RelayEnd, RelayView, Released};
 use nix::unistd::{AccessFlags, User, access};
 use std::ffi::OsString;
 use std::io;
@@ -15,6 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use tokio::process::{Child, Command};
+use told::Said;
 
 /// The search path of the child: that of a mail server's own start script.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -25,6 +30,7 @@ pub struct Exec {
     program: PathBuf,
     arguments: Vec<OsString>,
     user: Option<String>,
+    peer: Option<CommandPeer>,
 }
 
 /// The command is there and may be run.
@@ -32,6 +38,8 @@ pub struct Exec {
 pub struct Ready {
     exec: Exec,
     user: Option<User>,
+    /// How it is told its peer's address, when a relay carries the connection.
+    told: Result<CommandPeer, HandoffError>,
 }
 
 /// A mail server that has the connection.
@@ -39,14 +47,43 @@ pub struct Ready {
 pub struct Running {
     child: Child,
     program: PathBuf,
+    rest: Rest,
+}
+
+/// What is left to do for the connection when the child has ended.
+#[derive(Debug)]
+enum Rest {
+    /// Nothing: it is the child's alone.
+    Nothing,
+    /// The kernel encrypts, and nobody but us says the end of TLS (rule B56).
+    Close(Released),
+    /// The relay has still to carry the last octets.
+    Wait(RelayView),
+}
+
+/// How a session by a child ended.
+#[derive(Debug)]
+pub struct Over {
+    /// The child ended well; otherwise the provider keeps what was not acknowledged.
+    pub child: Result<(), HandoffError>,
+    /// The kernel had the session's TLS, and the provider sent a record that no mail server can read: the next session
+    /// with it had better go through the relay.
+    pub control_record: bool,
+    /// How the relay ended, if one carried the connection.
+    pub relay: Option<RelayEnd>,
 }
 
 impl Exec {
-    /// `user` is whom the command runs as; `None` leaves it as it is.
+    /// `user` is whom the command runs as; `None` leaves it as it is. `peer` is how it learns its peer's address behind
+    /// a relay; `None` leaves it to the program's name.
     ///
     /// # Errors
     /// When there is no command.
-    pub fn new(command: &[String], user: Option<&str>) -> Result<Self, HandoffError> {
+    pub fn new(
+        command: &[String],
+        user: Option<&str>,
+        peer: Option<CommandPeer>,
+    ) -> Result<Self, HandoffError> {
         let Some((program, arguments)) = command.split_first() else {
             return Err(HandoffError::new(
                 "cannot run the mail server: no command (set command)",
@@ -56,14 +93,16 @@ impl Exec {
             program: PathBuf::from(program),
             arguments: arguments.iter().map(OsString::from).collect(),
             user: user.map(str::to_owned),
+            peer,
         })
     }
 
-    /// Before ATRN: is the program there, may we run it, does its user exist?
+    /// Before ATRN: is the program there, may we run it, does its user exist? And when the connection may go through a
+    /// relay: can the program be told who its peer is?
     ///
     /// # Errors
     /// When one of these fails, with what to do.
-    pub fn prepare(&self) -> Result<Ready, HandoffError> {
+    pub fn prepare(&self, relay_possible: bool) -> Result<Ready, HandoffError> {
         let program = self.program.display();
         if !self.program.is_absolute() {
             return Err(HandoffError::new(format!(
@@ -77,23 +116,48 @@ impl Exec {
             ))
         })?;
         let user = self.user.as_deref().map(find_user).transpose()?;
+        let said = Said {
+            program: &self.program,
+            arguments: &self.arguments,
+            user: user.as_ref(),
+            peer: self.peer,
+        };
+        let told = if relay_possible {
+            Ok(said.how()?)
+        } else {
+            Err(HandoffError::new(format!(
+                "cannot give the connection to {program}: it was not made ready for a relay (please report this)"
+            )))
+        };
         Ok(Ready {
             exec: self.clone(),
             user,
+            told,
         })
     }
 }
 
 impl Ready {
-    /// Starts the command on the connection; our own copy is closed with it.
+    /// Starts the command on the connection. Our own copy is closed with it, except where the kernel encrypts: then we
+    /// keep one to say the end of TLS when the child has ended.
     ///
     /// # Errors
     /// When it cannot be started; the connection comes back, so that the provider can be told.
     pub fn commit(self, released: Released) -> Result<Running, Box<(HandoffError, Released)>> {
-        match self.spawn(&released) {
+        let told = match (released.carriage(), self.told) {
+            (Carriage::Relay(_), Err(refused)) => return Err(Box::new((refused, released))),
+            (Carriage::Relay(_), Ok(told)) => Some(told),
+            (Carriage::Plain | Carriage::Kernel, _) => None,
+        };
+        match spawn(&self.exec, self.user.as_ref(), told, &released) {
             Ok(child) => Ok(Running {
                 child,
                 program: self.exec.program,
+                rest: match released.carriage() {
+                    Carriage::Plain => Rest::Nothing,
+                    Carriage::Relay(relay) => Rest::Wait(relay.clone()),
+                    Carriage::Kernel => Rest::Close(released),
+                },
             }),
             Err(error) => {
                 let text = format!(
@@ -104,42 +168,47 @@ impl Ready {
             }
         }
     }
+}
 
-    fn spawn(&self, released: &Released) -> io::Result<Child> {
-        let copy = |fd: &Released| -> io::Result<OwnedFd> { fd.as_fd().try_clone_to_owned() };
-        // The command keeps its descriptors until it is dropped, at the end of this function:
-        // held any longer they would keep the connection open when the child has closed it.
-        let mut command = Command::new(&self.exec.program);
-        command
-            .args(&self.exec.arguments)
-            .env_clear()
-            .env("PATH", PATH)
-            .current_dir("/");
-        command.envs(environment(released));
-        if let Ok(zone) = std::env::var("TZ") {
-            command.env("TZ", zone);
-        }
-        if let Some(user) = &self.user {
-            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-        }
-        command
-            .stdin(Stdio::from(copy(released)?))
-            .stdout(Stdio::from(copy(released)?));
-        // A signal to us is not a signal to the delivery: the child gets its own group.
-        command.process_group(0).kill_on_drop(false);
-        inherited::close();
-        command.spawn()
+fn spawn(
+    exec: &Exec,
+    user: Option<&User>,
+    told: Option<CommandPeer>,
+    released: &Released,
+) -> io::Result<Child> {
+    let copy = || -> io::Result<OwnedFd> { released.as_fd().try_clone_to_owned() };
+    // The command keeps its descriptors until it is dropped, at the end of this function:
+    // held any longer they would keep the connection open when the child has closed it.
+    let mut command = Command::new(&exec.program);
+    command
+        .args(&exec.arguments)
+        .env_clear()
+        .env("PATH", PATH)
+        .current_dir("/");
+    if told == Some(CommandPeer::Exim) {
+        command.args(told::to_exim(released));
     }
+    command.envs(environment(released));
+    if let Ok(zone) = std::env::var("TZ") {
+        command.env("TZ", zone);
+    }
+    if let Some(user) = user {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
+    command
+        .stdin(Stdio::from(copy()?))
+        .stdout(Stdio::from(copy()?));
+    // A signal to us is not a signal to the delivery: the child gets its own group.
+    command.process_group(0).kill_on_drop(false);
+    inherited::close();
+    command.spawn()
 }
 
 impl Running {
-    /// Waits for the mail server to end.
-    ///
-    /// # Errors
-    /// When it did not end well; the provider keeps what was not acknowledged.
-    pub async fn wait(mut self) -> Result<(), HandoffError> {
+    /// Waits for the mail server to end, and for the end of the connection where that is ours to see to.
+    pub async fn wait(mut self) -> Over {
         let program = self.program.display();
-        match self.child.wait().await {
+        let child = match self.child.wait().await {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(HandoffError::new(format!(
                 "{program} ended with {} (look at the mail server's log)",
@@ -148,7 +217,21 @@ impl Running {
             Err(error) => Err(HandoffError::new(format!(
                 "cannot wait for {program}: {error}"
             ))),
+        };
+        let mut over = Over {
+            child,
+            control_record: false,
+            relay: None,
+        };
+        match self.rest {
+            Rest::Nothing => {}
+            Rest::Close(released) => {
+                over.control_record = released.control_record();
+                released.close().await;
+            }
+            Rest::Wait(relay) => over.relay = Some(relay.ended().await),
         }
+        over
     }
 }
 

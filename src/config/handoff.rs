@@ -1,0 +1,114 @@
+//! `handoff` of `[providers.NAME]`: how the turned connection reaches this machine's mail server.
+
+use std::path::PathBuf;
+
+use super::error::ConfigError;
+use super::keys;
+use super::section::Section;
+use super::sendmail::is_postfix_sendmail_bs;
+use super::values::{self, choice};
+
+/// How the customer gives the turned connection to its mail server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CustomerHandoff {
+    /// Pass the descriptor to a running Postfix.
+    PostfixPass {
+        /// The socket of a service of type `pass`.
+        socket: PathBuf,
+    },
+    /// Start a program with the connection on descriptors 0 and 1.
+    Exec {
+        /// The program by its absolute path, and its arguments.
+        command: Vec<String>,
+        /// The user to run it as; `None` is our own.
+        user: Option<String>,
+        /// How it learns the provider's address; `None` is told from the program's name.
+        peer: Option<CommandPeer>,
+    },
+}
+
+/// How a program learns the provider's address when its descriptors do not tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandPeer {
+    /// By the arguments `-oMa` and `-oMi`.
+    Exim,
+    /// By `TCPREMOTEIP` and its like (UCSPI).
+    Environment,
+}
+
+impl CommandPeer {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            CommandPeer::Exim => "exim",
+            CommandPeer::Environment => "environment",
+        }
+    }
+}
+
+impl CustomerHandoff {
+    /// The word in the configuration and in the log.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            CustomerHandoff::PostfixPass { .. } => POSTFIX_PASS,
+            CustomerHandoff::Exec { .. } => EXEC,
+        }
+    }
+}
+
+const POSTFIX_PASS: &str = "postfix-pass";
+const EXEC: &str = "exec";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Pass,
+    Exec,
+}
+
+pub(super) fn read(section: &Section<'_>) -> Result<CustomerHandoff, ConfigError> {
+    let way = section.required(&keys::HANDOFF, |text| {
+        choice(text, &[Way::Pass, Way::Exec], |way| match way {
+            Way::Pass => POSTFIX_PASS,
+            Way::Exec => EXEC,
+        })
+    })?;
+    let foreign = match way {
+        Way::Pass => [&keys::COMMAND, &keys::COMMAND_USER, &keys::COMMAND_PEER].as_slice(),
+        Way::Exec => [&keys::SOCKET].as_slice(),
+    };
+    if let Some(key) = foreign.iter().find(|key| section.has(key)) {
+        return Err(section.error(
+            key,
+            "it belongs to the other kind of hand-off",
+            "leave it out, or change handoff",
+        ));
+    }
+    if way == Way::Pass {
+        let socket = section.required_path(&keys::SOCKET)?;
+        return Ok(CustomerHandoff::PostfixPass { socket });
+    }
+    let Some(command) = section.command(&keys::COMMAND)? else {
+        return Err(section.error(
+            &keys::COMMAND,
+            "it is missing",
+            "handoff \"exec\" needs the program to start, such as /usr/sbin/exim4 -bs",
+        ));
+    };
+    if is_postfix_sendmail_bs(&command) {
+        return Err(section.error(
+            &keys::COMMAND,
+            "this is Postfix's sendmail -bs, which takes the provider for a local user and relays anything for it",
+            "use handoff \"postfix-pass\", or Postfix's smtpd -S as its mail_owner",
+        ));
+    }
+    Ok(CustomerHandoff::Exec {
+        command,
+        user: section.text(&keys::COMMAND_USER, values::word)?,
+        peer: section.text(&keys::COMMAND_PEER, |text| {
+            let all = &[CommandPeer::Exim, CommandPeer::Environment];
+            choice(text, all, CommandPeer::name)
+        })?,
+    })
+}

@@ -1,0 +1,123 @@
+//! Telling a mail server who its peer is, when its descriptor does not.
+//!
+//! With TLS of this process the mail server gets one end of a socket pair, which has no address. A server that asks its
+//! descriptor for one takes the provider for a user of this machine then, and relays its mail to anywhere (rule C9). So
+//! such a connection goes to servers only of which it is known how they are told: Exim by `-oMa` and `-oMi`, and those
+//! that read the environment as tcpserver(1) sets it. All others are refused before ATRN.
+
+use super::HandoffError;
+use crate::wire::Released;
+use nix::unistd::{Uid, User};
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+/// How a command learns its peer's address (`command_peer`), when a relay carries the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandPeer {
+    /// It is Exim, and takes `-oMa` and `-oMi`.
+    Exim,
+    /// It reads `TCPREMOTEIP` and the like, and nothing else.
+    Environment,
+}
+
+/// What the command line says, and who runs it.
+pub(super) struct Said<'a> {
+    pub(super) program: &'a Path,
+    pub(super) arguments: &'a [OsString],
+    pub(super) user: Option<&'a User>,
+    /// What the operator says of it.
+    pub(super) peer: Option<CommandPeer>,
+}
+
+impl Said<'_> {
+    /// How this command is told its peer's address.
+    ///
+    /// # Errors
+    /// It cannot be told, with what to do instead.
+    pub(super) fn how(&self) -> Result<CommandPeer, HandoffError> {
+        let real = fs::canonicalize(self.program).unwrap_or_else(|_| self.program.to_owned());
+        let how = match self.peer {
+            Some(how) => how,
+            None if is_exim(&real) && self.speaks_smtp() => CommandPeer::Exim,
+            None => return Err(self.refused("it is not known how it learns the peer's address")),
+        };
+        match how {
+            CommandPeer::Environment if asks_its_descriptor(&real) => {
+                Err(self.refused("it asks its descriptor for the peer's address, not the environment"))
+            }
+            CommandPeer::Environment => Ok(how),
+            CommandPeer::Exim if self.is_trusted() => Ok(how),
+            CommandPeer::Exim => Err(self.refused(
+                "Exim believes -oMa from root and its trusted users only, and takes the provider for a local user else",
+            )),
+        }
+    }
+
+    fn speaks_smtp(&self) -> bool {
+        self.arguments.iter().any(|argument| argument == "-bs")
+    }
+
+    /// Does Exim believe this user? It ignores `-oMa` in silence otherwise.
+    fn is_trusted(&self) -> bool {
+        let uid = self.user.map_or_else(Uid::effective, |user| user.uid);
+        uid.is_root() || self.trusts(uid)
+    }
+
+    fn trusts(&self, uid: Uid) -> bool {
+        let asked = Command::new(self.program)
+            .args(["-bP", "exim_user", "trusted_users"])
+            .env_clear()
+            .env("PATH", super::PATH)
+            .current_dir("/")
+            .output();
+        let Ok(answer) = asked else {
+            return false;
+        };
+        let answer = String::from_utf8_lossy(&answer.stdout);
+        answer
+            .lines()
+            .filter_map(|line| line.split_once(" = "))
+            .filter(|(name, _)| ["exim_user", "trusted_users"].contains(name))
+            .flat_map(|(_, users)| users.split([':', ',', ' ']))
+            .any(|user| match user.parse::<u32>() {
+                Ok(number) => number == uid.as_raw(),
+                Err(_) => matches!(User::from_name(user), Ok(Some(user)) if user.uid == uid),
+            })
+    }
+
+    fn refused(&self, why: &str) -> HandoffError {
+        HandoffError::new(format!(
+            "cannot give a connection under TLS to {} through a relay: {why} \
+             (use handoff = \"postfix-pass\" or Exim as root, set command_peer if you know, or handoff_tls = \"kernel\")",
+            self.program.display()
+        ))
+    }
+}
+
+fn is_exim(real: &Path) -> bool {
+    let name = real.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("exim"))
+}
+
+/// Postfix's smtpd and every `sendmail` do, whatever the operator says.
+fn asks_its_descriptor(real: &Path) -> bool {
+    match real.file_name().and_then(|name| name.to_str()) {
+        Some("smtpd") => real.with_file_name("cleanup").exists(),
+        Some(name) => name.starts_with("sendmail"),
+        None => false,
+    }
+}
+
+/// The two addresses in Exim's notation.
+pub(super) fn to_exim(released: &Released) -> [String; 4] {
+    let dotted = |address: SocketAddr| format!("{}.{}", address.ip(), address.port());
+    [
+        "-oMa".to_owned(),
+        dotted(released.peer()),
+        "-oMi".to_owned(),
+        dotted(released.local()),
+    ]
+}

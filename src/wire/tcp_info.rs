@@ -1,0 +1,71 @@
+//! Looking at a TCP connection without touching it: what the kernel counts of it.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+// The macro below speaks of `libc` by this name.
+use nix::libc;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::GetStruct;
+
+/// The first 136 octets of the kernel's `struct tcp_info` (Linux 4.1); later kernels only add behind them.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct Raw {
+    state: u8,
+    _flags: [u8; 7],
+    _timing: [u32; 2],
+    _segments: [u32; 7],
+    last_data_sent: u32,
+    _last_ack_sent: u32,
+    last_data_received: u32,
+    _last_ack_received: u32,
+    _path: [u32; 2],
+    round_trip: u32,
+    _more: [u32; 8],
+    _pacing: [u64; 2],
+    _octets_acknowledged: u64,
+    octets_received: u64,
+}
+
+/// `TCP_INFO`, tcp(7).
+#[derive(Debug, Clone, Copy)]
+struct KernelTcpInfo;
+
+nix::getsockopt_impl!(
+    KernelTcpInfo,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    Raw,
+    GetStruct<Raw>
+);
+
+/// `TCP_ESTABLISHED` in the kernel's numbering.
+const ESTABLISHED: u8 = 1;
+
+/// The state of a TCP connection at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// Both sides can still send.
+    pub open: bool,
+    /// How long nothing was sent or received, acknowledgements aside.
+    pub quiet: Duration,
+    /// How many octets the peer has sent so far.
+    pub received: u64,
+    /// The time to the peer and back.
+    pub round_trip: Duration,
+}
+
+impl TcpInfo {
+    /// Looks at the connection; `None` if it is no TCP connection.
+    #[must_use]
+    pub fn look(connection: &impl AsFd) -> Option<Self> {
+        let info = getsockopt(connection, KernelTcpInfo).ok()?;
+        Some(Self {
+            open: info.state == ESTABLISHED,
+            quiet: Duration::from_millis(info.last_data_sent.min(info.last_data_received).into()),
+            received: info.octets_received,
+            round_trip: Duration::from_micros(info.round_trip.into()),
+        })
+    }
+}
