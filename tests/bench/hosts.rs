@@ -111,6 +111,14 @@ impl Running {
         self.child.id()
     }
 
+    /// Stops everything, with what it wrote, if it has ended.
+    pub fn must_run(&mut self, log: &Path) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            let said = fs::read_to_string(log).unwrap_or_default();
+            panic!("{} ended with {status}\n{said}", self.name);
+        }
+    }
+
     /// Waits until somebody answers there.
     pub fn answers(&self, address: SocketAddr) {
         let begin = Instant::now();

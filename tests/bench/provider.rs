@@ -62,7 +62,6 @@ listen = [\"{}\"]
 hostname = \"provider.test\"
 accounts = \"{}\"
 handoff = \"postfix-cache\"
-tls = \"none\"
 mechanisms = [\"CRAM-MD5\", \"PLAIN\"]
 ",
             self.listen,

@@ -111,17 +111,20 @@ impl Rig {
         let mut command = self.provider.command(TURNABOUT);
         command.args(inside.get_args()).stdin(Stdio::null());
         command.stderr(File::create(&log).unwrap());
-        let running = Running::start("turnabout serve", &mut command);
-        let found = || {
-            process::tree(running.pid()).into_iter().find(|pid| {
+        let mut running = Running::start("turnabout serve", &mut command);
+        let inside = |pid: u32| {
+            process::tree(pid).into_iter().find(|pid| {
                 fs::read_to_string(format!("/proc/{pid}/comm"))
                     .is_ok_and(|name| name.trim() == "turnabout")
             })
         };
+        let mut found = None;
         wait_until("turnabout serve listens", Duration::from_secs(60), || {
-            found().is_some() && self.connections(carriage, LISTEN) > 0
+            running.must_run(&log);
+            found = inside(running.pid());
+            found.is_some() && self.connections(carriage, LISTEN) > 0
         });
-        let pid = found().unwrap();
+        let pid = found.unwrap();
         self.serving.push(Serving {
             carriage,
             _running: running,

@@ -1,7 +1,7 @@
 //! The real customer against providers, and those who stand in between, that want its password, its mail server, or
 //! its trust. Nothing is shown to them.
 
-use crate::driver::{Fetch, IN_TLS, Peer, Receiver, opened_in_tls, scripted, start_tls};
+use crate::driver::{Fetch, IN_TLS, Peer, Receiver, opened_in_tls, scripted, start_tls, until_tls};
 use crate::fetch_tls::{World, outcome};
 use crate::tls_world::{Authority, BOTH, Issued, ONLY_12, params, raw_server, self_signed};
 use rustls::ServerConfig;
@@ -112,12 +112,12 @@ fn replies_that_nobody_asked_for_inside_tls_end_the_session_without_the_password
     for early in ["220 hello\r\n", IN_TLS, "235 2.7.0 in\r\n"] {
         let config = config(&world);
         let (code, said, heard) = against(&world, "starttls", move |peer| {
-            start_tls(peer, config).unwrap();
-            peer.send(early);
+            until_tls(peer);
+            peer.take_tls_and_say(config, early).unwrap();
         });
         assert_eq!(code, 76, "{said}");
         assert!(said.contains("a reply that nobody asked for"), "{said}");
-        assert!(!heard.contains("AUTH"), "{heard}");
+        assert_eq!(heard, "");
     }
     // With the offer, ahead of AUTH.
     let config = config(&world);

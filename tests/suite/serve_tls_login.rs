@@ -100,7 +100,7 @@ fn a_name_in_a_certificate_needs_an_authority() {
     let (status, log) = site.serve.process.ended();
     assert_eq!(status.code(), Some(78), "{log}");
     assert!(
-        log.contains("cannot know home by the name in a certificate"),
+        log.contains("cannot know \"home\" by the dns: name of a certificate"),
         "{log}"
     );
 }

@@ -236,13 +236,16 @@ impl Connection {
     }
 
     fn pass(&self, ends: &mut [End; 2], from: usize, lines: &[Vec<u8>]) -> Result<(), ()> {
+        // Lines that nothing is planned for go together, as they came.
+        let (mut together, mut names) = (Vec::new(), Vec::new());
         for line in lines {
             let (name, plan) = self.hear(ends[from].side, line);
             let Some(plan) = plan else {
-                ends[1 - from].write(line)?;
-                self.let_pass(name);
+                together.extend_from_slice(line);
+                names.push(name);
                 continue;
             };
+            self.pass_on(ends, from, &mut together, &mut names)?;
             let half = line.len() / 2;
             match plan.part {
                 Part::Nothing => {}
@@ -261,6 +264,19 @@ impl Connection {
             }
             self.let_pass(name);
         }
+        self.pass_on(ends, from, &mut together, &mut names)
+    }
+
+    fn pass_on(
+        &self,
+        ends: &mut [End; 2],
+        from: usize,
+        octets: &mut Vec<u8>,
+        names: &mut Vec<String>,
+    ) -> Result<(), ()> {
+        ends[1 - from].write(octets)?;
+        octets.clear();
+        names.drain(..).for_each(|name| self.let_pass(name));
         Ok(())
     }
 

@@ -91,15 +91,15 @@ fn fetches(client: Client, sessions: &[Session], provider_mta: Mta) {
         let end = client.end(&mut script);
         println!("{about}: {end}\n    {line}");
     }
-    let log = serve.log();
-    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
-    let log = hosts.provider.mail_log();
-    assert!(log.contains("customer.test"), "{log}");
-    let addresses = ["[10.99.0.2]", "[fd00:99::2]"];
-    assert!(
-        addresses.iter().any(|address| log.contains(address)),
-        "{log}"
-    );
+    // Exim closes its side right behind QUIT, and gnutls-cli may then go before its 221 is sent. Nor does Exim say in its
+    // log where the connection leads that it was given.
+    if provider_mta == Mta::Postfix {
+        let log = serve.log();
+        assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+        let log = hosts.provider.mail_log();
+        let seen = ["customer.test[10.99.0.2]", "customer.test[fd00:99::2]"];
+        assert!(seen.iter().any(|peer| log.contains(peer)), "{log}");
+    }
 }
 
 #[test]

@@ -99,9 +99,14 @@ fn assert_quiet(host: &Host, peer: u8) {
     let log = host.mail_log();
     for line in log.lines().filter(|line| !is_expected(line)) {
         // Exim names the cipher that it has been told of.
-        let line = line.replace(" X=TLS", " ");
+        let words = line.split(' ').filter(|word| !word.starts_with("X=TLS"));
+        let line = words.collect::<Vec<_>>().join(" ");
         let complaint = COMPLAINTS.iter().find(|word| line.contains(*word));
         assert_eq!(complaint, None, "{line}\nin {log}");
+    }
+    // Exim does not say where the connection leads that it was given.
+    if host.mta == Mta::Exim && host.number == 1 {
+        return;
     }
     let addresses = [format!("[10.99.0.{peer}]"), format!("[fd00:99::{peer}]")];
     let seen = addresses.iter().any(|address| log.contains(address));

@@ -1,11 +1,13 @@
 //! What a peer does to TLS itself at the turn and behind it, with a real mail server on our side.
 
+use std::time::Duration;
+
 use super::openssl::Client;
 use super::{Hosts, SOON, closing_line, three_messages};
 use crate::lab::{Mail, Mode, Mta};
 
-/// TLS 1.2 knows renegotiation, and it has been the way into other people's sessions: it is never granted. Whatever
-/// becomes of that session, the mail is delivered or stays.
+/// TLS 1.2 knows renegotiation, and it has been the way into other people's sessions: it is never granted. OpenSSL goes
+/// away on that, so the mail of this session stays, except for what was taken before.
 fn renegotiates(provider_mta: Mta) {
     let hosts = Hosts::new(provider_mta, Mta::Nothing);
     let serve = hosts.provider.serve();
@@ -23,8 +25,11 @@ fn renegotiates(provider_mta: Mta) {
         received.extend(part.messages);
         let line = closing_line(&serve, number);
         let end = Client::OpenSsl.end(&mut script);
+        assert!(end.contains("no renegotiation"), "{moment}: {end}");
         println!("{moment}: {end}\n    {line}");
     }
+    // Exim does not try a message again before a second has passed.
+    std::thread::sleep(Duration::from_millis(1100));
     let mut script = Client::OpenSsl.connect(&hosts.customer, Mode::Starttls, &["-tls1_2"]);
     script.log_in();
     received.extend(script.fetch(|_, _| ()).messages);

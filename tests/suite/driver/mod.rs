@@ -14,7 +14,9 @@ mod serve;
 pub use peer::Peer;
 pub use postfix::{Message, install, write_open};
 pub use process::{Running, until};
-pub use provider::{Fetch, IN_TLS, opened, opened_in_tls, scripted, scripted_at, start_tls};
+pub use provider::{
+    Fetch, IN_TLS, opened, opened_in_tls, scripted, scripted_at, start_tls, until_tls,
+};
 pub use receiver::Receiver;
 pub use secure::{Site, client_with, secured_at_once, write_pair};
 pub use serve::{ALICE, ALICE_HOP, BOB, BOB_HOP, Serve, Setup, accounts, service_user};

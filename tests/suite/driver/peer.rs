@@ -71,6 +71,14 @@ impl Peer {
         self.handshake(tls.into())
     }
 
+    /// The same, with text that comes in one segment with the end of the handshake.
+    pub fn take_tls_and_say(&mut self, mut config: ServerConfig, early: &str) -> io::Result<()> {
+        config.send_half_rtt_data = true;
+        let mut tls = ServerConnection::new(Arc::new(config)).unwrap();
+        tls.writer().write_all(early.as_bytes())?;
+        self.handshake(tls.into())
+    }
+
     fn handshake(&mut self, mut tls: Connection) -> io::Result<()> {
         assert!(self.buffer.is_empty(), "octets before TLS");
         while tls.is_handshaking() {

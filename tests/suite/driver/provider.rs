@@ -64,13 +64,18 @@ pub const IN_TLS: &str = "250-provider.example.com\r\n250-AUTH PLAIN\r\n250 ATRN
 
 /// Greeting, EHLO and STARTTLS in the clear, then the handshake.
 pub fn start_tls(peer: &mut Peer, config: ServerConfig) -> io::Result<()> {
+    until_tls(peer);
+    peer.take_tls(config)
+}
+
+/// The part of it in the clear: the customer handshakes now.
+pub fn until_tls(peer: &mut Peer) {
     peer.send("220 provider.example.com ESMTP\r\n");
     let ehlo = peer.line().unwrap();
     assert!(ehlo.starts_with("EHLO "), "{ehlo}");
     peer.send("250-provider.example.com\r\n250 STARTTLS\r\n");
     assert_eq!(peer.line().unwrap(), "STARTTLS");
     peer.send("220 go on\r\n");
-    peer.take_tls(config)
 }
 
 /// Under TLS: EHLO, a login with PLAIN; the next command is ATRN.

@@ -5,7 +5,7 @@ use crate::tls_world::{Ends, HOST, Peer, ends, params, self_signed, server};
 use nix::sys::socket::{MsgFlags, recv};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 use turnabout::handoff::exec::Exec;
 use turnabout::tls::HandoffTls;
@@ -98,7 +98,7 @@ async fn a_session_goes_there_with_each_cipher_and_its_words_come_octet_by_octet
         assert_eq!(&heard[..23], b"250 extra\r\nhalf a line\r");
         mail_server.read_exact(&mut heard[..1]).unwrap();
         // Many records each way.
-        let many = vec![b'm'; 300_000];
+        let many = "m".repeat(300_000).into_bytes();
         let sent = many.clone();
         let mut writing = mail_server.try_clone().unwrap();
         let writer = std::thread::spawn(move || writing.write_all(&sent).unwrap());
@@ -123,8 +123,6 @@ async fn a_session_goes_there_with_each_cipher_and_its_words_come_octet_by_octet
     }
     assert_eq!(decrypt_errors(), errors);
 }
-
-use std::os::fd::AsFd;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_of_ours_goes_there_too_after_the_tickets_of_its_server() {
