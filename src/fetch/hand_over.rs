@@ -2,7 +2,7 @@
 
 use super::memory::Note;
 use super::report::{End, Report};
-use super::session::{Stop, Talk, lost};
+use super::talk::{Stop, Talk, lost};
 use crate::handoff::customer::Carried;
 use crate::tls::HandoffTls;
 use crate::wire::follow::Followed;

@@ -7,6 +7,7 @@ mod report;
 mod secure;
 mod session;
 mod stopping;
+mod talk;
 
 use crate::config;
 use crate::handoff::inherited;

@@ -1,7 +1,7 @@
 //! The customer's hand-offs behind one face: prepare before ATRN, commit after the 250.
 
 use super::HandoffError;
-use super::exec::{self, CommandPeer, Exec};
+use super::exec::{self, Exec};
 use super::postfix_pass::{self, PostfixPass};
 use crate::config::CustomerHandoff;
 use crate::wire::Released;
@@ -27,23 +27,22 @@ pub enum Carried {
     Running(Box<exec::Running>),
 }
 
-/// Makes the mail server ready; nothing has been promised to the provider yet. `command_peer` is how a command learns
-/// its peer's address behind a relay (`None`: by the program's name); `relay_possible` says that the connection may have
-/// to go through one: under TLS, unless it is sure to go to the kernel.
+/// Makes the mail server ready; nothing has been promised to the provider yet. `relay_possible` says that the
+/// connection may have to go through a relay: under TLS, unless it is sure to go to the kernel.
 ///
 /// # Errors
 /// When the mail server cannot take a connection now, or not one that a relay carries, with what to do about it.
-pub fn prepare(
-    handoff: &CustomerHandoff,
-    command_peer: Option<CommandPeer>,
-    relay_possible: bool,
-) -> Result<Ready, HandoffError> {
+pub fn prepare(handoff: &CustomerHandoff, relay_possible: bool) -> Result<Ready, HandoffError> {
     match handoff {
         CustomerHandoff::PostfixPass { socket } => {
             Ok(Ready::PostfixPass(PostfixPass::new(socket).prepare()?))
         }
-        CustomerHandoff::Exec { command, user, .. } => {
-            let exec = Exec::new(command, user.as_deref(), command_peer)?;
+        CustomerHandoff::Exec {
+            command,
+            user,
+            peer,
+        } => {
+            let exec = Exec::new(command, user.as_deref(), *peer)?;
             Ok(Ready::Exec(Box::new(exec.prepare(relay_possible)?)))
         }
     }

@@ -39,7 +39,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
 
 pub use certificates::CertificateError;
 pub use listener::ListenError;
@@ -189,12 +189,13 @@ async fn serve(started: Started, files: Files) -> Result<(), ServeError> {
     let kernel = kernel(&files.serve);
     let mut hangup = signal(SignalKind::hangup())?;
     let (stop, stopping) = watch::channel(false);
+    let (give_up, giving_up) = watch::channel(false);
     tracing::info!(
         listen = addresses(&listeners.in_clear), listen_tls = addresses(&listeners.with_tls),
         tls = files.serve.tls.name(), handoff_tls = files.serve.has_tls().then(|| files.serve.handoff_tls.name()), handoff = handoff.name(), accounts = files.accounts.len(),
         hostname = %files.serve.hostname, "ready"
     );
-    let state = Arc::new(State::new(files, key, handoff, kernel, stopping));
+    let state = Arc::new(State::new(files, key, handoff, kernel, stopping, giving_up));
     let mut acceptors = JoinSet::new();
     for (listeners, begins) in [
         (listeners.in_clear, Begins::InClear),
@@ -222,11 +223,7 @@ async fn serve(started: Started, files: Files) -> Result<(), ServeError> {
         }
     }
     stop.send_replace(true);
-    let sessions = async { while acceptors.join_next().await.is_some() {} };
-    if timeout(STOP_TIME, sessions).await.is_err() {
-        tracing::warn!("stopped while sessions were still open; their mail stays queued");
-    }
-    relays_end(&state).await;
+    last_sessions(&state, acceptors, &give_up).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -240,24 +237,36 @@ fn kernel(serve: &config::Serve) -> KernelTls {
     }
 }
 
-/// The mail server goes on with connections that our relay carries: they have their time to end.
-async fn relays_end(state: &State) {
-    let running = state.relays.running();
-    if running == 0 {
-        return;
-    }
+/// Sees the sessions out. Those that our relay carries go on to their end, if it comes in time; the others end now.
+async fn last_sessions(state: &State, mut acceptors: JoinSet<()>, give_up: &watch::Sender<bool>) {
     let limit = state.files().serve.limits.stop_time;
-    tracing::info!(
-        relays = running,
-        seconds = limit.as_secs(),
-        "waiting for connections that go through the relay (serve.limits.stop_time)"
-    );
-    if timeout(limit, state.relays.ended()).await.is_err() {
+    let deadline = Instant::now() + limit;
+    let running = state.relays.running();
+    if running > 0 {
+        tracing::info!(
+            relays = running,
+            seconds = limit.as_secs(),
+            "waiting for connections that go through the relay (serve.limits.stop_time)"
+        );
+        timeout_at(deadline, all(&mut acceptors))
+            .await
+            .unwrap_or_default();
+    }
+    give_up.send_replace(true);
+    if timeout(STOP_TIME, all(&mut acceptors)).await.is_err() {
+        tracing::warn!("stopped while sessions were still open; their mail stays queued");
+    }
+    // What was left with the mail server.
+    if timeout_at(deadline, state.relays.ended()).await.is_err() {
         tracing::warn!(
             relays = state.relays.running(),
             "stopped while the relay was in use; what was not acknowledged stays queued"
         );
     }
+}
+
+async fn all(acceptors: &mut JoinSet<()>) {
+    while acceptors.join_next().await.is_some() {}
 }
 
 /// Where they listen, for the log; nothing if there are none.

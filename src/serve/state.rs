@@ -39,6 +39,8 @@ pub(super) struct State {
     relay_only: Mutex<HashSet<String>>,
     /// Turns true once, at SIGTERM.
     pub(super) stopping: watch::Receiver<bool>,
+    /// Turns true when the sessions that the relay carries have had their time after that.
+    pub(super) giving_up: watch::Receiver<bool>,
 }
 
 /// The operator's files as they were read together (SIGHUP replaces the whole).
@@ -127,6 +129,7 @@ impl State {
         handoff: ProviderHandoff,
         kernel: KernelTls,
         stopping: watch::Receiver<bool>,
+        giving_up: watch::Receiver<bool>,
     ) -> Self {
         let relays = Relays::new(files.serve.limits.relay_idle_time);
         Self {
@@ -141,6 +144,7 @@ impl State {
             relays,
             relay_only: Mutex::default(),
             stopping,
+            giving_up,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::odmr::Turned;
 use crate::odmr::greeting::{Greeting, GreetingStep};
 use crate::report::{self, safe};
 use crate::smtp::{Offer, Reply, ReplyReader};
-use crate::wire::Wire;
+use crate::wire::{Carriage, Wire};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -42,7 +42,7 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
     let (customer, offer) = match first_words(&part, &mut wire).await {
         Ok(heard) => heard,
         Err(end) => {
-            wire.close().await;
+            over_before_the_hand_off(&part, wire).await;
             return format!("{end}, the mail stays queued");
         }
     };
@@ -59,6 +59,11 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
         Err(error) => return format!("{error}, the mail stays queued"),
     };
     part.closing.carried(released.carriage().name());
+    // What the mail server holds itself needs us no longer.
+    let shutdown = match released.carriage() {
+        Carriage::Relay(_) => part.state.giving_up.clone(),
+        Carriage::Plain | Carriage::Kernel => part.state.stopping.clone(),
+    };
     let reversed = Reversed {
         released,
         customer,
@@ -67,16 +72,36 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
         next_hops,
         session,
     };
-    let ended = ready.run(reversed, part.state.stopping.clone()).await;
+    let ended = ready.run(reversed, shutdown).await;
     drop(reserved);
     if ended.control_record {
-        part.state.relay_only(part.proof.user());
-        tracing::warn!(
-            session = part.closing.id(), user = %safe(part.proof.user()),
-            "the customer's TLS sent a record that no mail server can read: its next sessions go through the relay"
-        );
+        remember(&part);
     }
     ended.how
+}
+
+/// Closes a connection that no mail server has been given.
+async fn over_before_the_hand_off(part: &Part<'_>, wire: Wire) {
+    if !wire.is_in_kernel() {
+        return wire.close().await;
+    }
+    // Part of a line was read: no record stood in the way.
+    let Ok(released) = wire.release(&part.state.relays).await else {
+        return;
+    };
+    if released.control_record() {
+        remember(part);
+    }
+    released.close().await;
+}
+
+/// The kernel does not serve this customer: the next time the relay does.
+fn remember(part: &Part<'_>) {
+    part.state.relay_only(part.proof.user());
+    tracing::warn!(
+        session = part.closing.id(), user = %safe(part.proof.user()),
+        "the customer's TLS sent a record that no mail server can read: its next sessions go through the relay"
+    );
 }
 
 /// Hears 220, says EHLO, reads the offer; or ends the session and says how.

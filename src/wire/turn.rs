@@ -146,6 +146,12 @@ impl Wire {
         Ok(self)
     }
 
+    /// Has the kernel taken the keys?
+    #[must_use]
+    pub fn is_in_kernel(&self) -> bool {
+        matches!(self.stream, Stream::Kernel(_))
+    }
+
     /// Lets go of the connection, ready for a mail server: a blocking descriptor, nothing taken from it. Under TLS of
     /// this process a relay is started, and the descriptor is the mail server's end of it.
     ///

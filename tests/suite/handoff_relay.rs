@@ -8,10 +8,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
-use turnabout::config::CustomerHandoff;
+use turnabout::config::{CommandPeer, CustomerHandoff};
 use turnabout::handoff::Reversed;
 use turnabout::handoff::customer::{Carried, prepare};
-use turnabout::handoff::exec::{CommandPeer, Exec, Over};
+use turnabout::handoff::exec::{Exec, Over};
 use turnabout::handoff::exim_continue::{EximContinue, EximSettings};
 use turnabout::smtp::domain::DomainList;
 use turnabout::smtp::ehlo::Offer;
@@ -242,7 +242,7 @@ async fn a_mail_server_that_does_not_take_it_is_a_421_through_the_relay() {
         user: None,
         peer: None,
     };
-    let ready = prepare(&handoff, None, false).unwrap();
+    let ready = prepare(&handoff, false).unwrap();
     let (released, mut peer) = carried().await;
     let listening = std::thread::spawn(move || peer.rest());
     ready.commit(released, "me.example.org").await.unwrap_err();
@@ -261,7 +261,7 @@ async fn postfix_is_told_the_true_addresses_and_speaks_through_the_relay() {
     let handoff = CustomerHandoff::PostfixPass {
         socket: receiver.socket.clone(),
     };
-    let ready = prepare(&handoff, None, true).unwrap();
+    let ready = prepare(&handoff, true).unwrap();
     let (released, mut peer) = carried().await;
     let expected = [
         ("client_address", released.peer().ip().to_string()),

@@ -1,5 +1,6 @@
 //! The relay between a peer under TLS and a mail server: what comes through, how it ends, and what it costs.
 
+use crate::driver::until;
 use crate::tls_world::{BOTH, ONLY_12, Peer, secured_server_with};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -443,10 +444,22 @@ async fn starttls_in_the_mail_servers_offer_is_noticed_and_passes_unchanged() {
         relayed.mail_server.write_all(b"220 me\r\n").unwrap();
         assert_eq!(relayed.peer.line(), "220 me");
         relayed.peer.say("EHLO you\r\n");
+        let mut asked = [0; 10];
+        relayed.mail_server.read_exact(&mut asked).unwrap();
         relayed.mail_server.write_all(offer.as_bytes()).unwrap();
         for line in offer.lines() {
             assert_eq!(relayed.peer.line(), line);
         }
+        if noticed {
+            // The peer may have it a moment before the relay has thought about it.
+            until("the notice", || {
+                relayed.view.starttls_offered().then_some(())
+            });
+        }
+        // Whatever was noticed is there when the next word has passed.
+        relayed.peer.say("QUIT\r\n");
+        let mut asked = [0; 6];
+        relayed.mail_server.read_exact(&mut asked).unwrap();
         assert_eq!(relayed.view.starttls_offered(), noticed);
     }
 }

@@ -7,10 +7,9 @@
 
 mod told;
 
-pub use told::CommandPeer;
-
 use super::HandoffError;
 use super::inherited;
+use crate::config::CommandPeer;
 use crate::wire::{Carriage, RelayEnd, RelayView, Released};
 use nix::unistd::{AccessFlags, User, access};
 use std::ffi::OsString;

@@ -6,6 +6,7 @@
 //! that read the environment as tcpserver(1) sets it. All others are refused before ATRN.
 
 use super::HandoffError;
+use crate::config::CommandPeer;
 use crate::wire::Released;
 use nix::unistd::{Uid, User};
 use std::ffi::OsString;
@@ -13,15 +14,6 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-
-/// How a command learns its peer's address (`command_peer`), when a relay carries the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommandPeer {
-    /// It is Exim, and takes `-oMa` and `-oMi`.
-    Exim,
-    /// It reads `TCPREMOTEIP` and the like, and nothing else.
-    Environment,
-}
 
 /// What the command line says, and who runs it.
 pub(super) struct Said<'a> {

@@ -100,7 +100,6 @@ impl Session<'_> {
                         Some(wire) if relay => (wire, Some(why)),
                         wire => {
                             tracing::error!(session = self.closing.id(), "no turn: {why}");
-                            self.closing.carried("nobody");
                             say_421(wire, &self.files.serve.hostname).await;
                             let end = format!("cannot hand over in the kernel: {why}, {STAYS}");
                             return (self.closing, Outcome::Over(end));
@@ -109,13 +108,18 @@ impl Session<'_> {
                 }
             },
         };
+        let carried = match self.way {
+            // It was not to be, after all.
+            Way::Kernel if !wire.is_in_kernel() => "relay",
+            way => way.name(),
+        };
         let limit = self.files.serve.limits.command_time;
         let end = match timeout(limit, wire.send(&reply.to_bytes())).await {
             Ok(Ok(())) => {
                 tracing::info!(
                     session = self.closing.id(), user = %safe(proof.user()),
                     domains = %proof.domains().map_or_else(String::new, ToString::to_string),
-                    carried = self.way.name(), why, "turned"
+                    carried, why, "turned"
                 );
                 return (self.closing, Outcome::Turned(Box::new((wire, turn, proof))));
             }

@@ -6,7 +6,7 @@ use crate::lab::{CA, IMPLICIT_PORT, Mail, Mode, Mta};
 use crate::others::fetchmail;
 
 /// One session each: how it gets its TLS, what the program is told, what the log must say of it, and the moments at
-/// which it sends a KeyUpdate.
+/// which it sends a `KeyUpdate`.
 type Session = (
     Mode,
     &'static [&'static str],
@@ -84,12 +84,20 @@ fn fetches(client: Client, sessions: &[Session], provider_mta: Mta) {
         hosts.provider.wait_empty_queue(SOON);
         let line = closing_line(&serve, number);
         assert!(line.contains(&format!("tls=\"{tls}")), "{about}: {line}");
-        let carried = format!("carried={} ", carried(tls));
-        assert!(line.contains(&carried), "{about}: {line}");
-        // After the 221 nobody says anything more; the program sees close_notify, or says what it misses.
+        let carried = carried(tls);
+        assert!(
+            line.contains(&format!("carried={carried} ")),
+            "{about}: {line}"
+        );
+        // Behind the 221 comes close_notify and nothing else.
         assert_eq!(script.octets(), None, "{about}");
-        let end = client.end(&mut script);
-        println!("{about}: {end}\n    {line}");
+        let said = client.end(&mut script, &hosts.customer);
+        assert!(said.starts_with("exit status: 0\n"), "{about}: {said}");
+        assert!(!said.contains(client.misses_the_end()), "{about}: {said}");
+        if carried == "relay" {
+            let updated = said.matches(client.has_updated()).count();
+            assert_eq!(updated, updates.len(), "{about}: {said}");
+        }
     }
     // Exim closes its side right behind QUIT, and gnutls-cli may then go before its 221 is sent. Nor does Exim say in its
     // log where the connection leads that it was given.
@@ -102,26 +110,31 @@ fn fetches(client: Client, sessions: &[Session], provider_mta: Mta) {
     }
 }
 
+/// Rules: B50, B52, B53, B56, C7
 #[test]
 fn openssl_fetches_from_our_provider_with_postfix() {
     fetches(Client::OpenSsl, &OF_OPENSSL, Mta::Postfix);
 }
 
+/// Rules: B50, B52, B53, B56, C7
 #[test]
 fn openssl_fetches_from_our_provider_with_exim() {
     fetches(Client::OpenSsl, &OF_OPENSSL, Mta::Exim);
 }
 
+/// Rules: B50, B52, B53, B56, C7
 #[test]
 fn gnutls_fetches_from_our_provider_with_postfix() {
     fetches(Client::GnuTls, &OF_GNUTLS, Mta::Postfix);
 }
 
+/// Rules: B50, B52, B53, B56, C7
 #[test]
 fn gnutls_fetches_from_our_provider_with_exim() {
     fetches(Client::GnuTls, &OF_GNUTLS, Mta::Exim);
 }
 
+/// Rules: B52
 #[test]
 fn fetchmail_fetches_over_tls_with_openssl_as_its_plugin_and_behind_stunnel() {
     let hosts = Hosts::new(Mta::Postfix, Mta::Postfix);
@@ -152,6 +165,8 @@ fn fetchmail_fetches_over_tls_with_openssl_as_its_plugin_and_behind_stunnel() {
 }
 
 /// It comes without a certificate of its own, verifies ours, logs in and goes.
+///
+/// Rules: B36, B50
 #[test]
 fn swaks_logs_in_over_starttls() {
     let hosts = Hosts::new(Mta::Postfix, Mta::Nothing);

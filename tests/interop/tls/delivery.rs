@@ -141,41 +141,49 @@ pub fn assert_one_session(customer: &Host) {
     );
 }
 
+/// Rules: B19, B52, B53, C7, C9
 #[test]
 fn mail_arrives_over_starttls_with_tls_1_3_from_postfix_to_postfix() {
     arrive(Mta::Postfix, Mta::Postfix, Mode::Starttls, &TLS13);
 }
 
+/// Rules: B19, B52, B53, C7, C9
 #[test]
 fn mail_arrives_over_implicit_tls_1_2_from_postfix_to_postfix() {
     arrive(Mta::Postfix, Mta::Postfix, Mode::Implicit, &TLS12);
 }
 
+/// Rules: B19, B52, B53, C7, C9
 #[test]
 fn mail_arrives_over_implicit_tls_1_3_from_exim_to_exim() {
     arrive(Mta::Exim, Mta::Exim, Mode::Implicit, &TLS13);
 }
 
+/// Rules: B19, B52, B53, C7, C9
 #[test]
 fn mail_arrives_over_starttls_with_tls_1_2_from_exim_to_exim() {
     arrive(Mta::Exim, Mta::Exim, Mode::Starttls, &TLS12);
 }
 
+/// Rules: B19, B52, B53, C7, C9
 #[test]
 fn mail_arrives_over_implicit_tls_1_3_from_postfix_to_exim() {
     arrive(Mta::Postfix, Mta::Exim, Mode::Implicit, &TLS13);
 }
 
+/// Rules: B19, B52, B53, C7, C9
 #[test]
 fn mail_arrives_over_starttls_with_tls_1_2_from_postfix_to_exim() {
     arrive(Mta::Postfix, Mta::Exim, Mode::Starttls, &TLS12);
 }
 
+/// Rules: B19, B52, B53, C7, C9
 #[test]
 fn mail_arrives_over_starttls_with_tls_1_3_from_exim_to_postfix() {
     arrive(Mta::Exim, Mta::Postfix, Mode::Starttls, &TLS13);
 }
 
+/// Rules: B19, B52, B53, C7, C9
 #[test]
 fn mail_arrives_over_implicit_tls_1_2_from_exim_to_postfix() {
     arrive(Mta::Exim, Mta::Postfix, Mode::Implicit, &TLS12);

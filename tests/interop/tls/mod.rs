@@ -14,7 +14,7 @@ use crate::lab::{Authority, Host, Lab, Mail, Mta, Running, body_of_lines, wait_f
 const SOON: Duration = Duration::from_secs(30);
 
 /// How turnabout is to carry a session over TLS: by a relay, which is possible on every kernel. Where the kernel can do
-/// TLS, the tests can be run with `kernel` in the environment variable LAB_HANDOFF_TLS.
+/// TLS, the tests can be run with `kernel` in the environment variable `LAB_HANDOFF_TLS`.
 fn handoff_tls() -> String {
     std::env::var("LAB_HANDOFF_TLS").unwrap_or_else(|_| "relay".to_owned())
 }

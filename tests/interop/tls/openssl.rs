@@ -4,6 +4,9 @@ use std::fs;
 
 use crate::lab::{CA, CERTIFICATE, Host, IMPLICIT_PORT, KEY, Mode, Program, Running, Script};
 
+/// Where gnutls-cli says what is not part of the conversation.
+const GNUTLS_LOG: &str = "/var/log/gnutls-cli";
+
 /// Which program is the customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
@@ -27,7 +30,7 @@ impl Client {
         script
     }
 
-    /// Has the program send a KeyUpdate. Both take it for a command only if it stands alone in what they read at once.
+    /// Has the program send a `KeyUpdate`. Both take it for a command only if it stands alone in what they read at once.
     pub fn update_keys(self, script: &mut Script) {
         let command: &[u8] = match self {
             Self::OpenSsl => b"K\n",
@@ -45,17 +48,32 @@ impl Client {
         self.inline(script, command);
     }
 
-    /// Ends the program; gives what it says about the end of the connection.
-    pub fn end(self, script: &mut Script) -> String {
+    /// Ends the program; gives what it has said besides the conversation.
+    pub fn end(self, script: &mut Script, customer: &Host) -> String {
         let program = script.program();
         program.close();
         let status = program.wait();
-        let text = program.complaints();
-        let last = text.lines().rev().find(|line| {
-            let line = line.to_lowercase();
-            line.contains("error") || line.contains("eof") || line.contains("errno")
-        });
-        format!("{status}, {}", last.unwrap_or("no complaint"))
+        let said = match self {
+            Self::OpenSsl => program.complaints(),
+            Self::GnuTls => customer.read(GNUTLS_LOG),
+        };
+        format!("{status}\n{said}")
+    }
+
+    /// What the program says when it has sent a `KeyUpdate`.
+    pub fn has_updated(self) -> &'static str {
+        match self {
+            Self::OpenSsl => "KEYUPDATE\n",
+            Self::GnuTls => "- Rekey was completed\n",
+        }
+    }
+
+    /// What it says at an end without `close_notify`.
+    pub fn misses_the_end(self) -> &'static str {
+        match self {
+            Self::OpenSsl => "unexpected eof",
+            Self::GnuTls => "*** Fatal error",
+        }
     }
 
     fn inline(self, script: &mut Script, command: &[u8]) {
@@ -81,8 +99,8 @@ fn s_client(customer: &Host, mode: Mode, port: &str, more: &[&str]) -> Program {
 
 fn gnutls_cli(customer: &Host, mode: Mode, port: &str, more: &[&str]) -> Program {
     let file = format!("--x509cafile={CA}");
-    let log = "--logfile=/var/log/gnutls-cli";
-    let mut arguments = vec!["--port", port, "--inline-commands", &file, log];
+    let log = format!("--logfile={GNUTLS_LOG}");
+    let mut arguments = vec!["--port", port, "--inline-commands", &file, &log];
     if mode == Mode::Starttls {
         arguments.push("--starttls-proto=smtp");
     }
@@ -92,7 +110,7 @@ fn gnutls_cli(customer: &Host, mode: Mode, port: &str, more: &[&str]) -> Program
 }
 
 /// `openssl s_server` as a provider with TLS from the first octet on. It is not quiet, because only then it knows the
-/// command K for a KeyUpdate; so a line that begins with Q or R must not stand first in what is sent at once.
+/// command K for a `KeyUpdate`; so a line that begins with Q or R must not stand first in what is sent at once.
 pub fn s_server(provider: &Host, more: &[&str]) -> Script {
     let accept = IMPLICIT_PORT.to_string();
     let mut arguments = vec!["s_server", "-accept", &accept, "-naccept", "1"];

@@ -52,7 +52,7 @@ fn our_customer_fetches_from_inetsim_into_exim_once_its_certificate_is_pinned() 
     our_customer_fetches_from_inetsim(Mta::Exim);
 }
 
-/// What the program is told, what our log must say, and whether it sends KeyUpdates.
+/// What the program is told, what our log must say, and whether it sends `KeyUpdate`.
 const OF_OPENSSL: [(&str, &str, bool); 4] = [
     (
         "TLS_AES_256_GCM_SHA384",
@@ -123,11 +123,13 @@ fn our_customer_fetches_from_openssl(customer_mta: Mta) {
     }
 }
 
+/// Rules: B53, C7
 #[test]
 fn our_customer_fetches_from_openssl_into_postfix() {
     our_customer_fetches_from_openssl(Mta::Postfix);
 }
 
+/// Rules: B53, C7
 #[test]
 fn our_customer_fetches_from_openssl_into_exim() {
     our_customer_fetches_from_openssl(Mta::Exim);

@@ -93,7 +93,7 @@ async fn a_session_goes_there_with_each_cipher_and_its_words_come_octet_by_octet
         // The rest is for whoever has the socket then, and it is a blocking one.
         let mut mail_server = TcpStream::from(released.as_fd().try_clone_to_owned().unwrap());
         peer.say(" line\r\n");
-        let mut heard = vec![0; 24];
+        let mut heard = [0; 24];
         mail_server.read_exact(&mut heard[..23]).unwrap();
         assert_eq!(&heard[..23], b"250 extra\r\nhalf a line\r");
         mail_server.read_exact(&mut heard[..1]).unwrap();
