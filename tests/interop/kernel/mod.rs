@@ -11,14 +11,14 @@ mod statistics;
 mod trust;
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 pub use capture::Capture;
 pub use statistics::Statistics;
 
-/// Tests of other files that can do without a guest, and are to pass with the kernel's TLS as well.
-const OTHERS: [&str; 0] = [];
+/// The tests of the other program of tests that need the kernel's TLS.
+const SUITE: &str = "kernel_tls::in_a_kernel::";
 
 #[test]
 fn what_needs_the_kernels_tls_holds_in_a_guest_with_debians_kernel() {
@@ -28,27 +28,35 @@ fn what_needs_the_kernels_tls_holds_in_a_guest_with_debians_kernel() {
     }
     let mut command = Command::new("setpriv");
     // Should this process be killed, the guest ends as well; and it never stays for ever.
-    command.args(["--pdeathsig", "TERM", "timeout", "2h"]);
+    command.args(["--pdeathsig", "TERM", "timeout", "40m"]);
     command.arg(contrib("guest")).arg("run");
-    all_pass(command.arg(this_program()));
+    all_pass(command);
 }
 
 #[test]
 fn what_needs_the_kernels_tls_holds_natively_where_the_running_kernel_has_it() {
     let _may_fail = Command::new("modprobe").args(["-q", "tls"]).status();
     if has_tls() {
-        all_pass(&mut Command::new(this_program()));
+        all_pass(Command::new("env"));
     } else {
         println!("The running kernel has no TLS: only the guest can show it.");
     }
 }
 
-/// Runs the tests, shows what they say, and looks for each one's success.
-fn all_pass(command: &mut Command) {
-    let mut names = ignored_tests();
+/// Runs the tests by `runner`, shows what they say, and looks for each one's success.
+fn all_pass(mut runner: Command) {
+    let suite = the_suite();
+    let mut names = listed(&this_program(), &["--ignored", "kernel::"]);
     assert!(!names.is_empty(), "no tests in {}", module_path!());
-    names.extend(OTHERS.map(str::to_owned));
-    let mut run = command
+    let mut run = runner
+        // The quick ones first.
+        .args([
+            "sh",
+            "-c",
+            "\"$0\" --test-threads 1 \"$1\"; shift; exec \"$@\"",
+        ])
+        .args([suite.as_os_str(), SUITE.as_ref()])
+        .arg(this_program())
         .args(["--include-ignored", "--test-threads", "1", "--exact"])
         .args(&names)
         .env("LAB_HANDOFF_TLS", "kernel")
@@ -58,6 +66,9 @@ fn all_pass(command: &mut Command) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let in_the_suite = listed(&suite, &[SUITE]);
+    assert!(!in_the_suite.is_empty(), "no tests {SUITE}*");
+    names.extend(in_the_suite);
     let mut passed = Vec::new();
     for line in BufReader::new(run.stdout.take().unwrap()).split(b'\n') {
         let line = String::from_utf8_lossy(&line.unwrap()).into_owned();
@@ -71,18 +82,30 @@ fn all_pass(command: &mut Command) {
     assert!(status.success(), "{status}");
 }
 
-/// The tests of this module that do not run by themselves.
-fn ignored_tests() -> Vec<String> {
-    let list = Command::new(this_program())
-        .args(["--list", "--ignored", "kernel::"])
-        .output()
-        .unwrap();
-    let lines = String::from_utf8(list.stdout).unwrap();
+/// The names of a program's tests.
+fn listed(program: &Path, which: &[&str]) -> Vec<String> {
+    let list = Command::new(program).arg("--list").args(which).output();
+    let lines = String::from_utf8(list.unwrap().stdout).unwrap();
     lines
         .lines()
         .filter_map(|line| line.strip_suffix(": test"))
         .map(str::to_owned)
         .collect()
+}
+
+/// The program of the hermetic tests, built beside this one: the newest of that name.
+fn the_suite() -> PathBuf {
+    let beside = this_program();
+    let is_suite = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("suite-") && !name.contains('.')
+    };
+    std::fs::read_dir(beside.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(is_suite)
+        .max_by_key(|path| path.metadata().unwrap().modified().unwrap())
+        .expect("the tests of tests/suite are not built: cargo test --no-run")
 }
 
 /// Has the running kernel's TLS been loaded?

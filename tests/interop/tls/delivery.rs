@@ -11,12 +11,17 @@ use crate::loss::{Middle, Scissors};
 
 const LONG: Duration = Duration::from_secs(120);
 
-pub fn many_messages_and_a_large_one() -> Vec<Mail> {
+fn many_messages_and_a_large_one() -> Vec<Mail> {
+    messages_and_a_large_one(200, 50_000_000)
+}
+
+/// So many small messages, and one of so many octets.
+pub fn messages_and_a_large_one(small: usize, octets: usize) -> Vec<Mail> {
     let mail = |name: &str, lines| Mail::new(&["alice@example.org"], name, &body_of_lines(lines));
-    let mut sent: Vec<Mail> = (0..200)
+    let mut sent: Vec<Mail> = (0..small)
         .map(|number| mail(&format!("small-{number}"), number % 50))
         .collect();
-    sent.push(mail("large", 50_000_000 / 74));
+    sent.push(mail("large", octets / 74));
     sent
 }
 
