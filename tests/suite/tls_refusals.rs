@@ -189,7 +189,7 @@ fn a_certificate_that_is_not_the_pinned_one_is_refused_whoever_issued_it() {
     assert_eq!(
         error.to_string(),
         format!(
-            "cannot trust the certificate of {HOST}: it is none of those that fingerprint names (a new one, or somebody stands in between: ask the provider; to trust this very certificate: fingerprint = [\"{}\"])",
+            "cannot trust the certificate of {HOST}: it is none of those that fingerprint names (a new one, or somebody stands in between: ask the provider; to trust this very certificate: fingerprint = ['{}'])",
             shown.fingerprint()
         )
     );

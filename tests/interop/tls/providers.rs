@@ -25,7 +25,7 @@ fn our_customer_fetches_from_inetsim(customer_mta: Mta) {
         &["x509", "-in", INETSIMS, "-noout", "-fingerprint", "-sha256"],
     );
     let digits = openssl.trim().split('=').nth(1).unwrap();
-    let fingerprint = format!("[\"sha256:{digits}\"]");
+    let fingerprint = format!("['sha256:{digits}']");
     assert!(
         log.contains(&format!("fingerprint = {fingerprint}")),
         "{log}"
