@@ -49,7 +49,8 @@ pub(super) async fn serve(state: Arc<State>, mut wire: Wire, begins: Begins) {
         Box::pin(refusal::turn_away(wire, &refusal::busy(&files))).await;
         return closing.close("no random octets, answered 421");
     };
-    let session = Session::new(&state, &files, wire, closing, seed);
+    // Boxed: what a future takes by value it holds twice.
+    let session = Box::new(Session::new(&state, &files, wire, closing, seed));
     let (mut closing, outcome) = session.until_the_turn().await;
     let end = match outcome {
         Outcome::Over(end) => end,
@@ -166,7 +167,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn until_the_turn(mut self) -> (report::Session, Outcome) {
+    async fn until_the_turn(mut self: Box<Self>) -> (report::Session, Outcome) {
         let mut next: Next = Ok(Action::Say(self.machine.greeting()));
         loop {
             next = match next {
