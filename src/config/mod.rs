@@ -107,7 +107,7 @@ impl Config {
     pub fn service(self, path: &Path) -> Result<Serve, ConfigError> {
         self.serve.ok_or_else(|| {
             let cause = format!("{} has no [serve]", path.display());
-            let advice = "add a table [serve]; it may be empty, since every key has a default";
+            let advice = "add a table [serve] with certificate and key, or with tls = \"none\"";
             ConfigError::new("serve", "mail", cause, advice)
         })
     }

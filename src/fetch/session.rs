@@ -40,7 +40,11 @@ pub(super) async fn fetch(provider: &Provider, shared: &Shared) -> Report {
     if let Some(carried) = report.carried {
         closing.carried(carried);
     }
-    closing.close(&report.text);
+    if report.exit == 0 {
+        closing.close(&report.text);
+    } else {
+        closing.fail(&report.text);
+    }
     report
 }
 

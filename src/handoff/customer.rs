@@ -8,6 +8,10 @@ use crate::wire::Released;
 use crate::wire::follow::View;
 use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+/// How long a relay may take to carry our 421 and the end behind it.
+const LAST_WORDS: Duration = Duration::from_secs(15);
 
 /// A mail server that stands ready for one connection.
 #[derive(Debug)]
@@ -68,6 +72,11 @@ impl Ready {
         };
         let (error, released) = *refused;
         greet_421(&released, hostname);
+        drop(released);
+        if matches!(view, View::Relay(_)) {
+            // It has not gone further than the relay yet, which ends with this process.
+            view.until_closed(LAST_WORDS).await;
+        }
         Err(error)
     }
 }

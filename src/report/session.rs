@@ -46,6 +46,7 @@ pub struct Session {
     id: String,
     started: Instant,
     closed: bool,
+    failed: bool,
     what: &'static str,
     peer: Option<String>,
     provider: Option<String>,
@@ -79,6 +80,7 @@ impl Session {
             id: session_id(),
             started: Instant::now(),
             closed: false,
+            failed: false,
             what,
             peer: None,
             provider: None,
@@ -144,27 +146,42 @@ impl Session {
         self.write(&end);
     }
 
+    /// The same for an end that somebody has to look at: at warn, so that a log without info has it.
+    pub fn fail(mut self, end: impl Display) {
+        self.failed = true;
+        self.write(&end);
+    }
+
     fn write(&mut self, end: &dyn Display) {
         if self.closed {
             return;
         }
         self.closed = true;
         let end = whole(&end.to_string()).to_string();
-        tracing::info!(
-            session = self.id,
-            provider = self.provider,
-            peer = self.peer,
-            user = self.user,
-            domains = self.domains,
-            mechanism = self.mechanism,
-            tls = self.tls,
-            handoff = self.handoff,
-            carried = self.carried,
-            seconds = self.seconds(),
-            end,
-            "{}",
-            self.what
-        );
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    session = self.id,
+                    provider = self.provider,
+                    peer = self.peer,
+                    user = self.user,
+                    domains = self.domains,
+                    mechanism = self.mechanism,
+                    tls = self.tls,
+                    handoff = self.handoff,
+                    carried = self.carried,
+                    seconds = self.seconds(),
+                    end,
+                    "{}",
+                    self.what
+                )
+            };
+        }
+        if self.failed {
+            line!(warn);
+        } else {
+            line!(info);
+        }
     }
 }
 

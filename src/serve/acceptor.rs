@@ -66,8 +66,7 @@ fn admit(sessions: &mut JoinSet<()>, state: &Arc<State>, stream: TcpStream, begi
     };
     let state = Arc::clone(state);
     sessions.spawn(async move {
-        session::serve(state, wire, begins).await;
-        drop(admitted);
+        session::serve(state, wire, begins, admitted).await;
     });
 }
 

@@ -72,7 +72,6 @@ impl Certificates {
         serve: &config::Serve,
         accounts: &Accounts,
     ) -> Result<Option<ServerTls>, CertificateError> {
-        self.seen = None;
         if !serve.has_tls() {
             return Ok(None);
         }

@@ -30,6 +30,7 @@ use certificates::Certificates;
 use keys::KeyReader;
 use nix::unistd::geteuid;
 use state::{Files, State};
+use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
@@ -102,6 +103,12 @@ pub fn run(options: Options) -> Result<(), ServeError> {
     };
     let mut certificates = Certificates::new(key_reader(&options.serve)?);
     privileges::drop_to(&user)?;
+    if let Err(error) = File::open(&options.config_file) {
+        tracing::warn!(
+            config = %options.config_file.display(), %user, %error,
+            "SIGHUP will not reload: this user cannot read the configuration (chgrp it to the user's group, and chmod g+r)"
+        );
+    }
     let key = StandInKey::draw().map_err(|error| io::Error::other(error.to_string()))?;
     let accounts = Arc::new(Accounts::load(&options.serve.accounts, &key)?);
     fits(&options.serve, &accounts)?;

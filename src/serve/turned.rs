@@ -6,13 +6,13 @@
 //! (rule R19): EHLO, QUIT.
 
 use super::asking::Turn;
-use super::state::{Files, State};
+use super::state::{Admitted, Files, State};
 use crate::handoff::Reversed;
 use crate::odmr::Turned;
 use crate::odmr::greeting::{Greeting, GreetingStep};
 use crate::report::{self, safe};
 use crate::smtp::{Offer, Reply, ReplyReader};
-use crate::wire::{Carriage, Wire};
+use crate::wire::{Carriage, RelayView, Wire};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -24,6 +24,8 @@ pub(super) struct Part<'a> {
     pub(super) state: &'a State,
     pub(super) files: &'a Files,
     pub(super) closing: &'a mut report::Session,
+    /// The connection's place among all.
+    pub(super) admitted: &'a mut Option<Admitted>,
     /// The machine's proof: who, and which domains.
     pub(super) proof: Turned,
 }
@@ -61,7 +63,10 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
     part.closing.carried(released.carriage().name());
     // What the mail server holds itself needs us no longer.
     let shutdown = match released.carriage() {
-        Carriage::Relay(_) => part.state.giving_up.clone(),
+        Carriage::Relay(relay) => {
+            keep_place(part.admitted.take(), relay.clone());
+            part.state.giving_up.clone()
+        }
         Carriage::Plain | Carriage::Kernel => part.state.stopping.clone(),
     };
     let reversed = Reversed {
@@ -78,6 +83,15 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
         remember(&part);
     }
     ended.how
+}
+
+/// A relay can go on when the session is over: its last octets wait for a peer that may read slowly, or never. As
+/// long as that takes it counts among the connections.
+fn keep_place(admitted: Option<Admitted>, relay: RelayView) {
+    tokio::spawn(async move {
+        relay.ended().await;
+        drop(admitted);
+    });
 }
 
 /// Closes a connection that no mail server has been given.

@@ -45,7 +45,9 @@ impl TlsError {
         let seconds = limit.as_secs();
         Self::new(
             TlsErrorKind::Timeout,
-            format!("cannot begin TLS: the handshake did not end in {seconds} s (try later)"),
+            format!(
+                "cannot begin TLS: the handshake did not end in {seconds} s (does the peer speak TLS here from the first octet? try later)"
+            ),
         )
     }
 
@@ -78,7 +80,7 @@ pub(crate) fn in_words(error: &Error) -> String {
     match error {
         Error::AlertReceived(alert) => refused_by_peer(*alert),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "what the peer sent is not TLS".to_owned()
+            "what the peer sent is not TLS (is this port for TLS from the first octet?)".to_owned()
         }
         Error::NoApplicationProtocol => {
             "the peer wants to speak another protocol than SMTP (its ALPN names neither smtp nor esmtp)".to_owned()

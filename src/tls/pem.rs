@@ -64,7 +64,14 @@ impl Pem {
                 ),
             })
         })?;
-        if let Some(fault) = leaf.flatten().and_then(|it| it.fault(SystemTime::now())) {
+        // What cannot be judged has dates that contradict each other.
+        let fault = leaf.map(|leaf| {
+            leaf.map_or_else(
+                || Some("is valid at no time, its dates contradict each other".to_owned()),
+                |leaf| leaf.fault(SystemTime::now()),
+            )
+        });
+        if let Some(fault) = fault.flatten() {
             tracing::warn!(certificate = %certificate_file, "our certificate {fault} (renew it, or set the clock right: it is used, but nobody may trust it)");
         }
         Ok(certified)

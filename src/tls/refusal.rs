@@ -28,7 +28,7 @@ pub(super) fn sentence(
     TlsError::new(
         TlsErrorKind::Certificate,
         format!(
-            "cannot trust the certificate of {host}: {cause} ({advice}; to trust this very certificate: fingerprint = [\"{fingerprint}\"])"
+            "cannot trust the certificate of {host}: {cause} ({advice}; to trust this very certificate: fingerprint = ['{fingerprint}'])"
         ),
     )
 }

@@ -67,11 +67,12 @@ impl KernelTls {
             .iter()
             .filter_map(|(cipher, result)| Some(format!("{cipher}: {}", result.as_ref().err()?)))
             .collect();
+        let first = tried.iter().find_map(|(_, result)| result.as_ref().err());
         if fails.is_empty() {
             tracing::info!(ciphers = %works.join(" "), "kernel TLS works");
         } else if works.is_empty() {
             tracing::info!(
-                why = %fails.join("; "),
+                why = first.map(tracing::field::display),
                 "no kernel TLS, sessions under TLS go through the relay (is the module tls loaded?)"
             );
         } else {

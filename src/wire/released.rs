@@ -122,24 +122,7 @@ impl Released {
         if !matches!(self.carriage, Carriage::Kernel) {
             return false;
         }
-        let mut octets = [0_u8; 2];
-        let mut slices = [IoSliceMut::new(&mut octets)];
-        let mut space = nix::cmsg_space!(u8);
-        // Looked at, not taken.
-        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        let record = recvmsg::<()>(self.fd.as_raw_fd(), &mut slices, Some(&mut space), flags)
-            .and_then(|message| {
-                Ok((
-                    message.bytes,
-                    message.cmsgs()?.find_map(|message| record_type(&message)),
-                ))
-            });
-        match record {
-            Ok((_, None | Some(TlsGetRecordType::ApplicationData))) | Err(_) => false,
-            // Level and description, which is 0 for close_notify.
-            Ok((length, Some(TlsGetRecordType::Alert))) => length < 2 || octets.last() != Some(&0),
-            Ok((_, Some(_))) => true,
-        }
+        control_record(self.fd.as_fd())
     }
 
     /// Closes what is nobody else's any more. Where the kernel encrypts that is the end of TLS, then that of the
@@ -164,6 +147,29 @@ impl Released {
     #[must_use]
     pub fn into_fd(self) -> OwnedFd {
         self.fd
+    }
+}
+
+/// See [`Released::control_record`]; `socket` is one whose TLS is the kernel's.
+pub(super) fn control_record(socket: BorrowedFd<'_>) -> bool {
+    let mut octets = [0_u8; 2];
+    let mut slices = [IoSliceMut::new(&mut octets)];
+    let mut space = nix::cmsg_space!(u8);
+    // Looked at, not taken.
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    let record = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags).and_then(
+        |message| {
+            Ok((
+                message.bytes,
+                message.cmsgs()?.find_map(|message| record_type(&message)),
+            ))
+        },
+    );
+    match record {
+        Ok((_, None | Some(TlsGetRecordType::ApplicationData))) | Err(_) => false,
+        // Level and description, which is 0 for close_notify.
+        Ok((length, Some(TlsGetRecordType::Alert))) => length < 2 || octets.last() != Some(&0),
+        Ok((_, Some(_))) => true,
     }
 }
 

@@ -14,5 +14,7 @@ mod restarted;
 mod scissors;
 mod site;
 
+pub use killed::both_killed_in_the_transfer;
 pub use middle::Middle;
 pub use scissors::Scissors;
+pub use site::Link;

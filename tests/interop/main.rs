@@ -19,6 +19,7 @@ mod customers;
 mod delivery;
 mod demo;
 mod handoff;
+mod kernel;
 mod lab;
 mod loss;
 mod newer;

@@ -23,14 +23,28 @@ fn tries_to_relay(customer: &Host, provider: &Host, address: &str) {
 
 /// The same over TLS, whose octets turnabout carries itself: no mail server has the connection.
 fn tries_to_relay_over_tls(customer: &Host, provider: &Host, address: &str, mode: Mode) {
+    tries_to_relay_carried_by("relay", customer, provider, address, mode);
+}
+
+/// The same over TLS that is carried in this way.
+pub fn tries_to_relay_carried_by(
+    carrier: &str,
+    customer: &Host,
+    provider: &Host,
+    address: &str,
+    mode: Mode,
+) {
     let authority = Authority::new();
     customer.fetch_with_tls(&authority, mode);
-    customer.set("providers.isp", &[("handoff_tls", "\"relay\"")]);
+    let quoted = format!("\"{carrier}\"");
+    customer.set("providers.isp", &[("handoff_tls", &quoted)]);
     let listener = provider.listen(&format!("{address}:{}", mode.port()));
     let fetch = customer.start_fetch();
     let config = server_config(&authority.issue(&["provider.test"]), rustls::ALL_VERSIONS);
     let script = Script::accept_with_tls(&listener, mode, config);
     refused(customer, address, script, fetch);
+    let log = customer.read("fetch.log");
+    assert!(log.contains(&format!("carried={carrier} ")), "{log}");
 }
 
 fn refused(customer: &Host, address: &str, mut script: Script, mut fetch: Running) {
@@ -86,7 +100,7 @@ fn refused(customer: &Host, address: &str, mut script: Script, mut fetch: Runnin
     );
 }
 
-fn hosts(customer_mta: Mta) -> (Lab, Host, Host) {
+pub fn hosts(customer_mta: Mta) -> (Lab, Host, Host) {
     let mut lab = Lab::new();
     let provider = lab.provider(Mta::Nothing);
     let customer = lab.customer(customer_mta);

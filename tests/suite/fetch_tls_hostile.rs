@@ -219,7 +219,7 @@ fn a_certificate_that_cannot_be_trusted_is_77_with_its_fingerprint_ready_to_past
     ] {
         let (code, said) = shown(&world, issued);
         assert_eq!(code, 77, "{said}");
-        let paste = format!("fingerprint = [\"{}\"]", issued.fingerprint());
+        let paste = format!("fingerprint = ['{}']", issued.fingerprint());
         assert!(said.contains(why) && said.contains(&paste), "{why}: {said}");
     }
 }

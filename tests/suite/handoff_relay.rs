@@ -21,8 +21,12 @@ use turnabout::wire::{RelayEnd, Relays, Released};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn carried() -> (Released, Peer) {
+    carried_by(&Relays::default()).await
+}
+
+async fn carried_by(relays: &Relays) -> (Released, Peer) {
     let (ends, peer) = secured_server().await;
-    let released = ends.wire.release(&Relays::default()).await.unwrap();
+    let released = ends.wire.release(relays).await.unwrap();
     assert_eq!(released.carriage().name(), "relay");
     (released, peer)
 }
@@ -123,6 +127,7 @@ async fn servers_that_ask_their_descriptor_are_refused_before_atrn() {
     let sendmail = program(root, "sendmail", "echo never");
     let other = program(root, "other", "echo never");
     let exim = program(root, "exim4", "echo never");
+    let around = program(root, "exim-wrapper", "echo never");
     let environment = Some(CommandPeer::Environment);
     for (exec, why) in [
         (exec(&smtpd, &["-S"], None, None), "not known"),
@@ -138,6 +143,21 @@ async fn servers_that_ask_their_descriptor_are_refused_before_atrn() {
         (exec(&other, &[], None, None), "not known"),
         // Not as a server.
         (exec(&exim, &["-bd"], None, None), "not known"),
+        (
+            exec(&exim, &["-bs"], None, environment),
+            "asks its descriptor",
+        ),
+        // Nobody knows whether it hands its arguments on.
+        (exec(&around, &["-bs"], None, None), "not known"),
+        // They are silent about -oMa, and do not heed it.
+        (
+            exec(&sendmail, &["-bs"], None, Some(CommandPeer::Exim)),
+            "not Exim",
+        ),
+        (
+            exec(&smtpd, &["-S"], None, Some(CommandPeer::Exim)),
+            "not Exim",
+        ),
     ] {
         let refused = exec.prepare(true).unwrap_err().to_string();
         assert!(refused.contains(why), "{refused}");
@@ -187,6 +207,23 @@ fn exim_that_would_not_believe_its_arguments_is_refused() {
             }
         }
     }
+}
+
+/// The same Exim with another configuration trusts others.
+/// Rules: C9
+#[test]
+fn exim_is_asked_whom_it_trusts_with_the_configuration_it_will_have() {
+    let directory = tempfile::tempdir().unwrap();
+    let script =
+        "[[ $* == '-C /other -DX=y -bP exim_user trusted_users' ]] || echo trusted_users = nobody";
+    let exim = program(directory.path(), "exim4", script);
+    let trusts = |arguments: &[&str]| {
+        let exec = exec(&exim, arguments, Some("nobody"), None);
+        exec.prepare(true).is_ok()
+    };
+    assert!(trusts(&["-bs"]));
+    assert!(trusts(&["-C", "/one", "-bs"]));
+    assert!(!trusts(&["-C", "/other", "-v", "-DX=y", "-bs"]));
 }
 
 /// Rules: C7
@@ -243,9 +280,12 @@ async fn a_mail_server_that_does_not_take_it_is_a_421_through_the_relay() {
         peer: None,
     };
     let ready = prepare(&handoff, false).unwrap();
-    let (released, mut peer) = carried().await;
+    let relays = Relays::default();
+    let (released, mut peer) = carried_by(&relays).await;
     let listening = std::thread::spawn(move || peer.rest());
     ready.commit(released, "me.example.org").await.unwrap_err();
+    // The process may end now, and a relay would end with it.
+    assert_eq!(relays.running(), 0);
     let (heard, end) = tokio::task::spawn_blocking(|| listening.join().unwrap())
         .await
         .unwrap();

@@ -83,6 +83,23 @@ fn a_broken_certificate_at_sighup_changes_nothing_at_all() {
 }
 
 #[test]
+fn a_reload_that_fails_is_not_followed_by_news_of_a_renewal() {
+    let mut site = Site::start(Setup::default());
+    site.serve.write_config(|setup| {
+        setup
+            .keys
+            .push_str("\nclient_ca = \"/nonexistent/ca.pem\"\n");
+    });
+    site.serve.process.signal(Signal::SIGHUP);
+    let line = site.serve.process.logged("cannot reload");
+    assert!(line.contains("/nonexistent/ca.pem"), "{line}");
+    // Longer than from one look at the files to the next.
+    std::thread::sleep(Duration::from_secs(17));
+    let log = site.serve.process.log();
+    assert!(!log.contains("certificates were renewed"), "{log}");
+}
+
+#[test]
 fn root_that_reads_keys_is_one_child_that_ends_with_its_parent() {
     let mut site = Site::start(Setup::default());
     let Some(child) = root_child(&site) else {

@@ -41,7 +41,7 @@ fn judged(authority: &Authority, shown: &Issued, host: &str) -> (String, String)
     let (error, alert) = refused_by_client(&client, host, raw_server(shown, BOTH));
     assert_eq!(error.kind(), TlsErrorKind::Certificate);
     let sentence = error.to_string();
-    let paste = format!("fingerprint = [\"{}\"]", shown.fingerprint());
+    let paste = format!("fingerprint = ['{}']", shown.fingerprint());
     assert!(sentence.contains(&paste), "{sentence}");
     let end = format!("; to trust this very certificate: {paste})");
     (sentence.strip_suffix(&end).unwrap().to_owned(), alert)

@@ -265,7 +265,7 @@ fn octets_that_are_no_record_end_the_connection_with_their_reason() {
         let error = ends.wire.line().await.unwrap_err();
         assert_eq!(
             error.to_string(),
-            "TLS failed: what the peer sent is not TLS"
+            "TLS failed: what the peer sent is not TLS (is this port for TLS from the first octet?)"
         );
     });
 }
@@ -293,7 +293,7 @@ fn a_command_in_the_clear_behind_starttls_is_never_read_inside_tls() {
         assert_eq!(error.kind(), TlsErrorKind::Handshake);
         assert_eq!(
             error.to_string(),
-            "cannot begin TLS: what the peer sent is not TLS"
+            "cannot begin TLS: what the peer sent is not TLS (is this port for TLS from the first octet?)"
         );
         assert!(matches!(wire.line().await, Err(WireError::Closed)));
         assert!(matches!(wire.pending().await, Err(WireError::Closed)));

@@ -37,10 +37,14 @@ impl Said<'_> {
             None => return Err(self.refused("it is not known how it learns the peer's address")),
         };
         match how {
-            CommandPeer::Environment if asks_its_descriptor(&real) => {
+            CommandPeer::Environment if is_exim(&real) || asks_its_descriptor(&real) => {
                 Err(self.refused("it asks its descriptor for the peer's address, not the environment"))
             }
             CommandPeer::Environment => Ok(how),
+            // They take -oMa without a word, and do nothing about it.
+            CommandPeer::Exim if asks_its_descriptor(&real) => {
+                Err(self.refused("by its name it is not Exim, and others do not heed -oMa"))
+            }
             CommandPeer::Exim if self.is_trusted() => Ok(how),
             CommandPeer::Exim => Err(self.refused(
                 "Exim believes -oMa from root and its trusted users only, and takes the provider for a local user else",
@@ -60,6 +64,7 @@ impl Said<'_> {
 
     fn trusts(&self, uid: Uid) -> bool {
         let asked = Command::new(self.program)
+            .args(self.configuration())
             .args(["-bP", "exim_user", "trusted_users"])
             .env_clear()
             .env("PATH", super::PATH)
@@ -80,6 +85,22 @@ impl Said<'_> {
             })
     }
 
+    /// The arguments that choose Exim's configuration: what another one says of trust is worth nothing.
+    fn configuration(&self) -> Vec<&OsString> {
+        let mut chosen = Vec::new();
+        let mut arguments = self.arguments.iter();
+        while let Some(argument) = arguments.next() {
+            let text = argument.as_encoded_bytes();
+            if text == b"-C" {
+                chosen.push(argument);
+                chosen.extend(arguments.next());
+            } else if text.starts_with(b"-C") || text.starts_with(b"-D") {
+                chosen.push(argument);
+            }
+        }
+        chosen
+    }
+
     fn refused(&self, why: &str) -> HandoffError {
         HandoffError::new(format!(
             "cannot give a connection under TLS to {} through a relay: {why} \
@@ -89,9 +110,15 @@ impl Said<'_> {
     }
 }
 
+/// By a name as Exim is installed: `exim`, `exim4`, `exim-4.98-1`. What is called after it, a script around it mostly,
+/// may keep the arguments to itself.
 fn is_exim(real: &Path) -> bool {
     let name = real.file_name().and_then(|name| name.to_str());
-    name.is_some_and(|name| name.starts_with("exim"))
+    name.and_then(|name| name.strip_prefix("exim"))
+        .is_some_and(|version| {
+            let mut rest = version.chars();
+            rest.all(|character| character.is_ascii_digit() || ".-_".contains(character))
+        })
 }
 
 /// Postfix's smtpd and every `sendmail` do, whatever the operator says.

@@ -28,7 +28,7 @@ pub enum Outcome {
     },
     /// TLS is wanted and STARTTLS is not offered: nothing but EHLO and QUIT was said (rules B49, C3).
     #[error(
-        "STARTTLS not advertised, so no password was sent (a proxy, a firewall or an attacker may have removed it)"
+        "STARTTLS not advertised, so no password was sent (the provider has no TLS on this port, or a proxy, a firewall or an attacker has removed it)"
     )]
     NoStartTls,
     /// STARTTLS is offered and was refused: 454 for now, 5yz for good. No password was sent (rules B43, B49, C3).
@@ -41,7 +41,11 @@ pub enum Outcome {
     #[error("ATRN not advertised (a proxy or firewall may strip it)")]
     NoAtrn,
     /// No mechanism that is offered may be used.
-    #[error("no usable authentication mechanism, offered: {}", list(offered))]
+    #[error(
+        "no usable authentication mechanism, offered: {}{}",
+        list(offered),
+        hint(offered)
+    )]
     NoMechanism {
         /// What was offered.
         offered: Vec<String>,
@@ -77,6 +81,15 @@ impl Outcome {
             what: "octets behind the reply to STARTTLS (somebody may have injected them)"
                 .to_owned(),
         }
+    }
+}
+
+/// A provider that offers nothing at all usually wants TLS first (rule R8).
+fn hint(offered: &[String]) -> &'static str {
+    if offered.is_empty() {
+        " (does it want TLS first?)"
+    } else {
+        ""
     }
 }
 

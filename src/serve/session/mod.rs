@@ -8,7 +8,7 @@ use super::acceptor::Begins;
 use super::asking::Turn;
 use super::handshake::{self, handshake};
 use super::refusal;
-use super::state::{Files, State};
+use super::state::{Admitted, Files, State};
 use super::turned;
 use crate::accounts::Visitor;
 use crate::config::ServeTls;
@@ -28,7 +28,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 const LOST: &str = "lost before the turn";
 
 /// Serves one connection to its end and writes its closing line.
-pub(super) async fn serve(state: Arc<State>, mut wire: Wire, begins: Begins) {
+///
+/// `admitted` is its place among all connections, which a relay that outlives the session takes along.
+pub(super) async fn serve(state: Arc<State>, mut wire: Wire, begins: Begins, admitted: Admitted) {
+    let mut admitted = Some(admitted);
     let mut closing = report::Session::serve(wire.peer());
     tracing::debug!(session = closing.id(), peer = %wire.peer(), "connected");
     let files = state.files();
@@ -61,6 +64,7 @@ pub(super) async fn serve(state: Arc<State>, mut wire: Wire, begins: Begins) {
                 state: &state,
                 files: &files,
                 closing: &mut closing,
+                admitted: &mut admitted,
                 proof,
             };
             // In a box of its own, as all that most sessions never come to: the room for the

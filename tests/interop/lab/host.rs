@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Mta, turnabout, wait_for};
+use super::{Mta, patiently, turnabout, wait_for};
 
 /// A running host; it ends with this value.
 #[derive(Debug)]
@@ -288,7 +288,7 @@ impl Host {
             let to: SocketAddr = to.parse().unwrap();
             let stream = TcpStream::connect_timeout(&to, Duration::from_secs(10)).unwrap();
             stream
-                .set_read_timeout(Some(Duration::from_secs(60)))
+                .set_read_timeout(Some(patiently(Duration::from_secs(60))))
                 .unwrap();
             stream
         })

@@ -19,7 +19,7 @@ pub use certificates::{Authority, CA, CERTIFICATE, KEY, Pair};
 pub use host::{Host, Running};
 pub use mail::{Mail, body_of_lines, lines_of};
 pub use script::{Program, Script};
-pub use tls::{IMPLICIT_PORT, Mode, accept, client_config, server_config};
+pub use tls::{IMPLICIT_PORT, Mode, accept, client_config, client_config_of, server_config};
 
 /// Which mail server a host runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,9 +87,15 @@ pub fn turnabout() -> &'static str {
     env!("CARGO_BIN_EXE_turnabout")
 }
 
+/// How long something may take on this machine. One that contrib/guest emulates computes slowly.
+pub fn patiently(limit: Duration) -> Duration {
+    let emulated = std::env::var_os("GUEST").is_some();
+    if emulated { limit * 10 } else { limit }
+}
+
 /// Looks again and again until there is something to see; `what` is said when the time is over.
 pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
+    let (start, limit) = (Instant::now(), patiently(limit));
     loop {
         if let Some(seen) = look() {
             return seen;

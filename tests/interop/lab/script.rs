@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 use super::tls::{Mode, Stream, accept};
-use super::{Host, wait_for};
+use super::{Host, patiently, wait_for};
 
 /// Nobody whom a test talks to is silent for longer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -160,7 +160,7 @@ impl Script {
                 let _lost = reader.read_until(b'\n', &mut line);
                 (!line.is_empty()).then_some(line)
             }
-            Line::Program(program) => program.lines.recv_timeout(PATIENCE).ok(),
+            Line::Program(program) => program.lines.recv_timeout(patiently(PATIENCE)).ok(),
         }
     }
 }
@@ -168,7 +168,7 @@ impl Script {
 /// The next connection; whoever is silent on it for long has failed.
 pub fn incoming(listener: &TcpListener) -> TcpStream {
     let (stream, _peer) = listener.accept().unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(patiently(PATIENCE))).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }

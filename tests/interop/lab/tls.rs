@@ -137,11 +137,19 @@ pub fn server_config(pair: &Pair, versions: &[&'static SupportedProtocolVersion]
 
 /// A client that believes any server: what it says is for the test to judge.
 pub fn client_config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-    ClientConfig::builder_with_provider(provider())
+    client_config_of(provider(), versions)
+}
+
+/// The same with other cryptography than usual.
+pub fn client_config_of(
+    provider: Arc<CryptoProvider>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Believe(provider())))
+        .with_custom_certificate_verifier(Arc::new(Believe(provider)))
         .with_no_client_auth()
 }
 

@@ -151,8 +151,13 @@ fn fetch_killed_before_postfix_has_looked_at_the_connection_changes_nothing() {
 /// Rules: R29, B19
 #[test]
 fn both_turnabouts_killed_in_the_transfer_do_not_disturb_the_delivery() {
-    for line in ["rset 2", "body 50 20", "final 50"] {
-        let (mut site, ledger) = start();
+    both_killed_in_the_transfer(Link::Plain, &["rset 2", "body 50 20", "final 50"]);
+}
+
+/// Nobody misses them: the mail servers have the connection.
+pub fn both_killed_in_the_transfer(link: Link, lines: &[&str]) {
+    for line in lines {
+        let (mut site, ledger) = start_over(link);
         let connection = site.scissors.next(hold(line, Part::Nothing));
         let mut fetch = site.customer.start_fetch();
         assert!(connection.reached(SOON), "no {line}\n{}", fetch.log());

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustls::SupportedProtocolVersion;
+use rustls::version::TLS13;
 
 use crate::lab::{Authority, Host, Lab, Mode, Mta, Running, wait_for};
 
@@ -25,22 +26,26 @@ pub enum Link {
     Plain,
     /// TLS of one version; turnabout is to carry the octets itself.
     Relayed(Mode, &'static SupportedProtocolVersion),
+    /// TLS 1.3, and the mail servers have the connection: the kernel encrypts.
+    InKernel(Mode),
 }
 
 impl Link {
     /// Tells both sides; gives the provider's address and what the proxy needs.
     fn set_up(self, provider: &Host, customer: &Host) -> (&'static str, Option<Middle>) {
-        let Self::Relayed(mode, version) = self else {
-            return ("10.99.0.1:366", None);
+        let (carrier, mode, version) = match self {
+            Self::Plain => return ("10.99.0.1:366", None),
+            Self::Relayed(mode, version) => ("\"relay\"", mode, version),
+            Self::InKernel(mode) => ("\"kernel\"", mode, &TLS13),
         };
         let authority = Authority::new();
         provider.serve_with_tls(&authority);
-        provider.set("serve", &[("handoff_tls", "\"relay\"")]);
+        provider.set("serve", &[("handoff_tls", carrier)]);
         customer.fetch_with_tls(&authority, mode);
         // The proxy cannot take part in a login that is bound to the connection, as it should be.
         let settings = [
             ("port", "3660"),
-            ("handoff_tls", "\"relay\""),
+            ("handoff_tls", carrier),
             ("mechanisms", "[\"PLAIN\"]"),
         ];
         customer.set("providers.isp", &settings);

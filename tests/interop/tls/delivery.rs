@@ -12,11 +12,16 @@ use crate::loss::{Middle, Scissors};
 const LONG: Duration = Duration::from_secs(120);
 
 fn many_messages_and_a_large_one() -> Vec<Mail> {
+    messages_and_a_large_one(200, 50_000_000)
+}
+
+/// So many small messages, and one of so many octets.
+pub fn messages_and_a_large_one(small: usize, octets: usize) -> Vec<Mail> {
     let mail = |name: &str, lines| Mail::new(&["alice@example.org"], name, &body_of_lines(lines));
-    let mut sent: Vec<Mail> = (0..200)
+    let mut sent: Vec<Mail> = (0..small)
         .map(|number| mail(&format!("small-{number}"), number % 50))
         .collect();
-    sent.push(mail("large", 50_000_000 / 74));
+    sent.push(mail("large", octets / 74));
     sent
 }
 
@@ -95,7 +100,7 @@ const COMPLAINTS: [&str; 9] = [
 ];
 
 /// The mail server has seen the peer where it is, and nothing that went wrong.
-fn assert_quiet(host: &Host, peer: u8) {
+pub fn assert_quiet(host: &Host, peer: u8) {
     let log = host.mail_log();
     for line in log.lines().filter(|line| !is_expected(line)) {
         // Exim names the cipher that it has been told of.
@@ -125,7 +130,7 @@ fn is_expected(line: &str) -> bool {
 }
 
 /// Postfix counts what it was told in a session: QUIT came, once, in the only one.
-fn assert_one_session(customer: &Host) {
+pub fn assert_one_session(customer: &Host) {
     if customer.mta == Mta::Exim {
         return;
     }

@@ -2,7 +2,7 @@
 
 mod certificates;
 mod customers;
-mod delivery;
+pub mod delivery;
 mod openssl;
 mod providers;
 mod turn;
@@ -28,15 +28,15 @@ fn carried(tls: &str) -> &'static str {
 }
 
 /// A provider with TLS and a customer's host that knows its authority.
-struct Hosts {
-    provider: Host,
-    customer: Host,
-    authority: Authority,
+pub struct Hosts {
+    pub provider: Host,
+    pub customer: Host,
+    pub authority: Authority,
     _lab: Lab,
 }
 
 impl Hosts {
-    fn new(provider: Mta, customer: Mta) -> Self {
+    pub fn new(provider: Mta, customer: Mta) -> Self {
         let mut lab = Lab::new();
         let authority = Authority::new();
         let provider = lab.provider(provider);
@@ -66,7 +66,7 @@ fn three_messages(name: &str) -> Vec<Mail> {
 }
 
 /// The line with which turnabout closes its session in the log, waited for; there have been `before` such lines.
-fn closing_line(program: &Running, before: usize) -> String {
+pub fn closing_line(program: &Running, before: usize) -> String {
     wait_for("closing line", SOON, || {
         let log = program.log();
         let mut ends = log.lines().filter(|line| line.contains(" end="));
