@@ -52,6 +52,7 @@
 //! accounts   who may log in and fetch which domains
 //! serve      the provider's process: listen, drop root, drive sessions, reload, stop
 //! fetch      the customer's process: dial, drive, hand over, report
+//! check      the configuration and the machine, read as a careful colleague would
 //! cli        one file a command
 //! ```
 //!
@@ -62,7 +63,7 @@
 //!
 //! ```text
 //! 5  cli
-//! 4  serve   fetch
+//! 4  serve   fetch   check
 //! 3  handoff   accounts
 //! 2  wire   queue   config   report
 //! 1  odmr   tls
@@ -72,6 +73,7 @@
 #![deny(unsafe_code)]
 
 pub mod accounts;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod fetch;

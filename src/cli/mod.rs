@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod check;
 mod exit;
 mod fetch;
 pub mod passwd;
@@ -53,6 +54,8 @@ enum Command {
     Fetch(Box<fetch::Args>),
     /// Make, change or remove an account of the provider.
     Passwd(passwd::Args),
+    /// Look at the configuration and the machine, and say what is not right.
+    Check(check::Args),
     /// Read certificates and keys as root for `serve`, which starts this itself.
     #[command(hide = true)]
     ReadKeys(read_keys::Args),
@@ -79,6 +82,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(arguments) => arguments.run(&cli.config),
         Command::Fetch(arguments) => arguments.run(&cli.config),
         Command::Passwd(arguments) => passwd(&arguments, &cli.config),
+        Command::Check(arguments) => arguments.run(&cli.config),
         Command::ReadKeys(arguments) => arguments.run(),
     }
     .into()
