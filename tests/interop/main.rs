@@ -15,6 +15,7 @@
     unreachable_pub
 )]
 
+mod check;
 mod customers;
 mod delivery;
 mod demo;

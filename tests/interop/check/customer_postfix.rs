@@ -3,7 +3,7 @@
 use super::{Site, shipped};
 
 /// As the shipped files have it.
-fn right() -> Site {
+pub(super) fn right() -> Site {
     let site = Site::new();
     site.postfix(
         &shipped("postfix/customer-main.cf"),
@@ -54,8 +54,16 @@ fn a_customer_without_the_pass_service_is_told_its_lines() {
 #[test]
 fn a_pass_service_without_relay_control_is_an_error() {
     let site = right();
-    site.edit(MASTER, "  -o smtpd_relay_restrictions=reject_unauth_destination\n", "  -o smtpd_relay_restrictions=permit\n");
-    site.edit(MASTER, "  -o smtpd_recipient_restrictions=reject_unauth_destination\n", "");
+    site.edit(
+        MASTER,
+        "  -o smtpd_relay_restrictions=reject_unauth_destination\n",
+        "  -o smtpd_relay_restrictions=permit\n",
+    );
+    site.edit(
+        MASTER,
+        "  -o smtpd_recipient_restrictions=reject_unauth_destination\n",
+        "",
+    );
     site.has_error(
         "nothing in smtpd_relay_restrictions and smtpd_recipient_restrictions refuses foreign domains, so the provider could relay through this machine",
         "  -o smtpd_relay_restrictions=reject_unauth_destination",
@@ -66,7 +74,11 @@ fn a_pass_service_without_relay_control_is_an_error() {
 #[test]
 fn trusted_networks_on_the_pass_service_are_a_warning_and_with_the_provider_in_them_an_error() {
     let site = right();
-    for line in ["  -o mynetworks=\n", "  -o smtpd_relay_restrictions=reject_unauth_destination\n", "  -o smtpd_recipient_restrictions=reject_unauth_destination\n"] {
+    for line in [
+        "  -o mynetworks=\n",
+        "  -o smtpd_relay_restrictions=reject_unauth_destination\n",
+        "  -o smtpd_recipient_restrictions=reject_unauth_destination\n",
+    ] {
         site.edit(MASTER, line, "");
     }
     site.append(MAIN, "smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination\nmynetworks = 127.0.0.0/8, 10.0.0.0/8\n");
@@ -110,14 +122,20 @@ fn a_pass_service_that_everybody_can_reach_is_an_error() {
     let found = site.check();
     assert_eq!(found.code, 78);
     let all = found.all.to_string();
-    assert!(all.contains("it is not private, so its socket lies in public/"), "{all}");
+    assert!(
+        all.contains("it is not private, so its socket lies in public/"),
+        "{all}"
+    );
 }
 
 #[test]
 fn lists_that_judge_unknown_clients_are_a_warning() {
     let site = right();
     site.edit(MASTER, "  -o smtpd_client_restrictions=\n", "");
-    site.append(MAIN, "smtpd_client_restrictions = reject_rbl_client dnsbl.test\n");
+    site.append(
+        MAIN,
+        "smtpd_client_restrictions = reject_rbl_client dnsbl.test\n",
+    );
     site.has_warning(
         "smtpd_client_restrictions judges unknown clients, but the only one is your provider: what it refuses goes back to the sender",
         "  -o smtpd_client_restrictions=",
@@ -154,13 +172,25 @@ fn the_instance_of_a_socket_is_found_by_its_queue_directory() {
     std::fs::create_dir(site.path("second")).unwrap();
     let own = format!("{}queue_directory = /srv/mail\n", site.read(MAIN));
     site.write("second/main.cf", &own);
-    site.write("second/master.cf", &site.read(MASTER).replace("smtpd_tls_security_level=none", "smtpd_tls_security_level=may"));
+    site.write(
+        "second/master.cf",
+        &site.read(MASTER).replace(
+            "smtpd_tls_security_level=none",
+            "smtpd_tls_security_level=may",
+        ),
+    );
     site.append(MAIN, &format!("multi_instance_directories = {second}\n"));
     site.append("turnabout.toml", "socket = \"/srv/mail/private/odmr\"\n");
     let found = site.check();
     assert_eq!(found.code, 78);
     let place = format!("{second}/master.cf, service odmr");
-    assert!(found.findings().any(|finding| finding["place"] == place.as_str()), "{:#}", found.all);
+    assert!(
+        found
+            .findings()
+            .any(|finding| finding["place"] == place.as_str()),
+        "{:#}",
+        found.all
+    );
 }
 
 #[test]

@@ -52,7 +52,10 @@ impl Site {
         fs::set_permissions(site.dir.path(), Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(site.path("postfix")).unwrap();
         let exim = "Debian-exim:x:61003:61003::/var/spool/exim4:/usr/sbin/nologin\n";
-        site.write("passwd", &(fs::read_to_string("/etc/passwd").unwrap() + exim));
+        site.write(
+            "passwd",
+            &(fs::read_to_string("/etc/passwd").unwrap() + exim),
+        );
         let group = fs::read_to_string("/etc/group").unwrap() + "Debian-exim:x:61003:\n";
         site.write("group", &group);
         site
@@ -133,7 +136,16 @@ impl Site {
     /// Runs turnabout in the site.
     fn run(&self, arguments: &[&str]) -> Output {
         Command::new("unshare")
-            .args(["--mount", "--net", "--propagation", "private", "sh", "-c", ENTER, "sh"])
+            .args([
+                "--mount",
+                "--net",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                ENTER,
+                "sh",
+            ])
             .arg(self.dir.path())
             .arg(turnabout())
             .arg("--config")
@@ -148,7 +160,10 @@ impl Site {
         let output = self.run(&["check", "--json"]);
         let text = String::from_utf8_lossy(&output.stdout);
         let all = serde_json::from_str(&text).unwrap_or_else(|error| {
-            panic!("{error}: {text}\n{}", String::from_utf8_lossy(&output.stderr))
+            panic!(
+                "{error}: {text}\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            )
         });
         Found {
             code: output.status.code().unwrap(),
@@ -177,7 +192,9 @@ impl Site {
         let found = self.check();
         found.has("error", sentence, fix);
         assert_eq!(found.code, 78);
-        let errors = found.findings().filter(|finding| finding["severity"] == "error");
+        let errors = found
+            .findings()
+            .filter(|finding| finding["severity"] == "error");
         let errors: Vec<&Value> = errors.collect();
         assert_eq!(errors.len(), 1, "{errors:#?}");
     }
@@ -197,13 +214,21 @@ impl Found {
 
     /// A finding of this severity with this sentence and this fix.
     fn has(&self, severity: &str, sentence: &str, fix: &str) {
-        let fix = if fix.is_empty() { Value::Null } else { Value::from(fix) };
+        let fix = if fix.is_empty() {
+            Value::Null
+        } else {
+            Value::from(fix)
+        };
         let there = self.findings().any(|finding| {
             finding["severity"] == severity
                 && finding["sentence"] == sentence
                 && finding["fix"] == fix
         });
-        assert!(there, "no {severity} {sentence:?} with {fix}:\n{:#}", self.all);
+        assert!(
+            there,
+            "no {severity} {sentence:?} with {fix}:\n{:#}",
+            self.all
+        );
     }
 }
 
@@ -219,13 +244,19 @@ fn exim_place() -> PathBuf {
 
 /// A file of contrib.
 fn shipped(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("contrib")
+        .join(name);
     fs::read_to_string(path).unwrap()
 }
 
 /// The number of a group of this machine.
 fn group(name: &str) -> u32 {
-    nix::unistd::Group::from_name(name).unwrap().unwrap().gid.as_raw()
+    nix::unistd::Group::from_name(name)
+        .unwrap()
+        .unwrap()
+        .gid
+        .as_raw()
 }
 
 /// The accounts of the shipped examples.

@@ -3,7 +3,7 @@
 use super::{ACCOUNTS, Site, group, shipped};
 
 /// As the shipped files have it.
-fn right() -> Site {
+pub(super) fn right() -> Site {
     let site = Site::new();
     site.postfix(
         &shipped("postfix/provider-main.cf"),
@@ -49,16 +49,28 @@ fn a_provider_without_the_service_is_told_its_lines() {
 #[test]
 fn a_service_that_is_not_smtp_is_an_error() {
     let site = right();
-    site.edit(MASTER, "-       -       smtp\n  -o syslog_name=postfix/odmr", "-       -       lmtp\n  -o syslog_name=postfix/odmr");
+    site.edit(
+        MASTER,
+        "-       -       smtp\n  -o syslog_name=postfix/odmr",
+        "-       -       lmtp\n  -o syslog_name=postfix/odmr",
+    );
     let found = site.check();
     assert_eq!(found.code, 78);
-    assert!(found.all.to_string().contains("the service odmr runs lmtp, and only smtp takes a connection from the cache"));
+    assert!(
+        found.all.to_string().contains(
+            "the service odmr runs lmtp, and only smtp takes a connection from the cache"
+        )
+    );
 }
 
 #[test]
 fn a_service_that_does_not_use_the_connection_cache_is_an_error() {
     let site = right();
-    site.edit(MASTER, "  -o smtp_connection_cache_destinations=static:all\n", "");
+    site.edit(
+        MASTER,
+        "  -o smtp_connection_cache_destinations=static:all\n",
+        "",
+    );
     site.has_error(
         "smtp_connection_cache_destinations is empty, so the service does not look for the customer's connection where it is lent",
         "  -o smtp_connection_cache_destinations=static:all",
@@ -101,7 +113,11 @@ fn a_fallback_relay_that_reaches_the_service_is_an_error() {
 #[test]
 fn a_transport_that_is_not_deferred_is_an_error() {
     let site = right();
-    site.edit(MAIN, "defer_transports = odmr\n", "defer_transports = uucp\n");
+    site.edit(
+        MAIN,
+        "defer_transports = odmr\n",
+        "defer_transports = uucp\n",
+    );
     site.has_error(
         "defer_transports does not name odmr, so Postfix tries the customers' mail all the time instead of waiting for them",
         "defer_transports = uucp, odmr",
@@ -138,8 +154,16 @@ fn a_short_time_in_the_cache_is_a_warning_and_none_an_error() {
 fn a_domain_without_a_route_is_an_error_with_its_line() {
     let site = right();
     site.write("postfix/relayed", "example.org x\nexample.com x\n");
-    site.edit(MAIN, "relay_domains = texthash:/etc/postfix/turnabout", "relay_domains = texthash:/etc/postfix/relayed");
-    site.edit("postfix/turnabout", "example.com     odmr:[127.77.0.2]:2525\n", "");
+    site.edit(
+        MAIN,
+        "relay_domains = texthash:/etc/postfix/turnabout",
+        "relay_domains = texthash:/etc/postfix/relayed",
+    );
+    site.edit(
+        "postfix/turnabout",
+        "example.com     odmr:[127.77.0.2]:2525\n",
+        "",
+    );
     site.has_error(
         "no table has example.com, so its mail does not wait for \"bob\" but goes where its MX record points",
         "example.com     odmr:[127.77.0.2]:2525",
@@ -149,7 +173,11 @@ fn a_domain_without_a_route_is_an_error_with_its_line() {
 #[test]
 fn a_route_to_another_next_hop_than_the_accounts_is_an_error() {
     let site = right();
-    site.edit("postfix/turnabout", "[127.77.0.2]:2525", "[127.77.0.2]:2526");
+    site.edit(
+        "postfix/turnabout",
+        "[127.77.0.2]:2525",
+        "[127.77.0.2]:2526",
+    );
     site.has_error(
         "it leads example.com to odmr:[127.77.0.2]:2526, but the account of \"bob\" has the next hop [127.77.0.2]:2525, so Postfix does not find the customer's connection",
         "example.com     odmr:[127.77.0.2]:2525",
@@ -160,7 +188,10 @@ fn a_route_to_another_next_hop_than_the_accounts_is_an_error() {
 #[test]
 fn somebody_elses_mail_on_a_customers_next_hop_is_an_error() {
     let site = right();
-    site.append("postfix/turnabout", "stranger.test odmr:[127.77.0.1]:2525\n");
+    site.append(
+        "postfix/turnabout",
+        "stranger.test odmr:[127.77.0.1]:2525\n",
+    );
     site.has_error(
         "it leads stranger.test to odmr:[127.77.0.1]:2525, which is the next hop of \"alice\" whose account does not have stranger.test: that mail would go to the wrong customer",
         "no line for stranger.test, or one with a next hop of its own",
@@ -170,7 +201,11 @@ fn somebody_elses_mail_on_a_customers_next_hop_is_an_error() {
 #[test]
 fn a_domain_that_is_not_relayed_is_an_error() {
     let site = right();
-    site.edit(MAIN, "relay_domains = texthash:/etc/postfix/turnabout", "relay_domains = example.org\nfast_flush_domains = $transport_maps");
+    site.edit(
+        MAIN,
+        "relay_domains = texthash:/etc/postfix/turnabout",
+        "relay_domains = example.org\nfast_flush_domains = $transport_maps",
+    );
     site.has_error(
         "relay_domains does not have example.com, so Postfix refuses mail for it",
         "relay_domains = example.org, example.com",
@@ -190,7 +225,10 @@ fn a_domain_that_cannot_be_flushed_is_an_error() {
 #[test]
 fn a_customers_domain_that_is_this_machines_own_is_an_error() {
     let site = right();
-    site.append(MAIN, "mydestination = $myhostname, example.org, localhost\n");
+    site.append(
+        MAIN,
+        "mydestination = $myhostname, example.org, localhost\n",
+    );
     site.has_error(
         "mydestination has example.org as well, so Postfix takes its mail for this machine's own instead of keeping it for the customer",
         "mydestination = $myhostname, localhost",
@@ -200,18 +238,28 @@ fn a_customers_domain_that_is_this_machines_own_is_an_error() {
 #[test]
 fn a_table_that_cannot_be_read_is_an_error() {
     let site = right();
-    site.edit(MAIN, "transport_maps = texthash:/etc/postfix/turnabout", "transport_maps = texthash:/etc/postfix/elsewhere");
+    site.edit(
+        MAIN,
+        "transport_maps = texthash:/etc/postfix/turnabout",
+        "transport_maps = texthash:/etc/postfix/elsewhere",
+    );
     let found = site.check();
     assert_eq!(found.code, 78);
     let all = found.all.to_string();
-    assert!(all.contains("the table texthash:/etc/postfix/elsewhere cannot be asked: "), "{all}");
+    assert!(
+        all.contains("the table texthash:/etc/postfix/elsewhere cannot be asked: "),
+        "{all}"
+    );
 }
 
 #[test]
 fn a_configuration_directory_that_postqueue_refuses_is_an_error() {
     let site = right();
     let second = site.text("postfix");
-    site.append("turnabout.toml", &format!("[serve.postfix]\nconfig_directory = \"{second}\"\n"));
+    site.append(
+        "turnabout.toml",
+        &format!("[serve.postfix]\nconfig_directory = \"{second}\"\n"),
+    );
     site.has_error(
         &format!("neither alternate_config_directories nor multi_instance_directories names {second}, so postqueue refuses to work for the service's user"),
         &format!("alternate_config_directories = {second}"),
@@ -221,7 +269,11 @@ fn a_configuration_directory_that_postqueue_refuses_is_an_error() {
 #[test]
 fn the_service_must_run_as_postfixs_own_user() {
     let site = right();
-    site.edit("turnabout.toml", "[serve]\n", "[serve]\nuser = \"Debian-exim\"\n");
+    site.edit(
+        "turnabout.toml",
+        "[serve]\n",
+        "[serve]\nuser = \"Debian-exim\"\n",
+    );
     let found = site.check();
     found.has(
         "error",
