@@ -217,19 +217,7 @@ fn queue(postfix: &Postfix, name: &str, findings: &mut Findings) {
             )
             .fix(format!("defer_transports = {}", joined(deferred, name)));
     }
-    let parameter = format!("{name}_destination_concurrency_limit");
-    let limit = match postfix.main(&parameter) {
-        "" => postfix.main("default_destination_concurrency_limit"),
-        own => own,
-    };
-    if limit != "1" {
-        findings
-            .error(
-                &place,
-                format!("{parameter} is {limit}, but a customer has one connection: the second delivery at a time finds nobody and stops the others"),
-            )
-            .fix(format!("{parameter} = 1"));
-    }
+    concurrency(postfix, name, &place, findings);
     let ttl = postfix.main("connection_cache_ttl_limit");
     match time(ttl) {
         Some(ttl) if ttl >= SHORT => {}
@@ -252,11 +240,33 @@ fn queue(postfix: &Postfix, name: &str, findings: &mut Findings) {
     }
 }
 
-/// One more item for a list.
-pub(in crate::check) fn joined(list: &str, item: &str) -> String {
-    let mut all = words(list);
-    if !all.iter().any(|one| one == item) {
-        all.push(item.to_owned());
+/// How many deliveries at a time. Postfix tells of a service's own parameters only if there is the service.
+fn concurrency(postfix: &Postfix, name: &str, place: &str, findings: &mut Findings) {
+    if postfix.services(name).all(|service| service.kind != "unix") {
+        return;
+    }
+    let parameter = format!("{name}_destination_concurrency_limit");
+    let limit = match postfix.main(&parameter) {
+        "" => postfix.main("default_destination_concurrency_limit"),
+        own => own,
+    };
+    if limit != "1" {
+        findings
+            .error(
+                place,
+                format!("{parameter} is {limit}, but a customer has one connection: the second delivery at a time finds nobody and stops the others"),
+            )
+            .fix(format!("{parameter} = 1"));
+    }
+}
+
+/// A list with more items, each once.
+pub(in crate::check) fn joined(list: &str, more: &str) -> String {
+    let mut all: Vec<String> = Vec::new();
+    for item in words(list).into_iter().chain(words(more)) {
+        if !all.contains(&item) {
+            all.push(item);
+        }
     }
     all.join(", ")
 }

@@ -108,7 +108,7 @@ fn the_fragments_for_postfix_make_a_provider_and_a_customer_that_deliver_mail() 
     let main = provider.run("postconf", &["-n", "relay_domains", "defer_transports"]);
     assert_eq!(
         main,
-        "defer_transports = uucp, odmr\nrelay_domains = backup.test, texthash:/etc/postfix/turnabout\n"
+        "relay_domains = backup.test, texthash:/etc/postfix/turnabout\ndefer_transports = uucp, odmr\n"
     );
     is_right(&provider);
 

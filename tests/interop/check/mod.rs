@@ -73,11 +73,12 @@ impl Site {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// Replaces `from`, which must be there.
+    /// Replaces the last `from`, which must be there: ours stands behind Debian's.
     fn edit(&self, name: &str, from: &str, to: &str) -> &Self {
         let text = self.read(name);
         assert!(text.contains(from), "{name} has no {from:?}:\n{text}");
-        self.write(name, &text.replacen(from, to, 1));
+        let (before, after) = text.rsplit_once(from).unwrap();
+        self.write(name, &format!("{before}{to}{after}"));
         self
     }
 
