@@ -75,6 +75,20 @@ fn unseen(path: &Path, error: io::Error) -> Obstacle {
     Obstacle::Unseen(path.to_owned(), error)
 }
 
+/// The first of the file and the directories above it that a group which is not root's may change, and that group.
+pub(super) fn changeable_by_group(path: &Path) -> Option<(PathBuf, String)> {
+    let real = fs::canonicalize(path).ok()?;
+    real.ancestors().find_map(|path| {
+        let facts = fs::metadata(path).ok()?;
+        let open = facts.mode() & 0o020 != 0 && facts.gid() != 0;
+        let kept = facts.is_dir() && facts.mode() & 0o1000 != 0;
+        let gid = Gid::from_raw(facts.gid());
+        let group = nix::unistd::Group::from_gid(gid).ok().flatten();
+        let name = group.map_or_else(|| gid.to_string(), |group| group.name);
+        (open && !kept).then(|| (path.to_owned(), name))
+    })
+}
+
 /// Who besides root and the owner may change what stands here: the file or a directory above it. A directory with the
 /// sticky bit keeps files from others.
 pub(super) fn changeable_by_others(path: &Path) -> Option<PathBuf> {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::access::{Account, Obstacle, changeable_by_others};
+use super::access::{Account, Obstacle, changeable_by_group, changeable_by_others};
 use super::finding::Findings;
 use super::machine;
 use crate::accounts::Accounts;
@@ -24,6 +24,16 @@ pub(super) fn configuration(path: &Path, findings: &mut Findings) {
                 ),
             )
             .fix(format!("chmod o-w {}", open.display()));
+    } else if let Some((open, group)) = changeable_by_group(path) {
+        findings
+            .warning(
+                path.display().to_string(),
+                format!(
+                    "the group {group} can change {}, and turnabout does as root what this file says",
+                    open.display()
+                ),
+            )
+            .fix(format!("chmod g-w {}", open.display()));
     }
 }
 

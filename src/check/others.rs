@@ -108,7 +108,7 @@ fn sendmail(
         findings
             .error(
                 "/etc/mail/access",
-                format!("Connect:127 RELAY lets the provider relay through this machine, since Sendmail sees {} as 127.0.0.1", provider.host),
+                format!("Connect:127 RELAY lets the provider relay through this machine, since {} is this machine itself to Sendmail", provider.host),
             )
             .fix("#Connect:127 RELAY");
     }

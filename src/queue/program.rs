@@ -228,3 +228,48 @@ async fn next_line(
     }
     Ok(read > 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Program, QueueError};
+    use std::path::PathBuf;
+    use std::time::{Duration, Instant};
+
+    fn shell(script: &str) -> Program {
+        Program {
+            path: PathBuf::from("/bin/sh"),
+            arguments: vec!["-c".into(), script.into()],
+            environment: Vec::new(),
+            what: "try a program",
+            input: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_not_waited_for_inside_a_runtime_either() {
+        let began = Instant::now();
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let asked = runtime.map(|runtime| {
+            runtime.block_on(async { shell("sleep 60").output_now(Duration::from_millis(200)) })
+        });
+        assert!(matches!(asked, Ok(Err(QueueError::Slow { .. }))));
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_program_that_fails_has_answered_all_the_same() {
+        let program = shell("echo found; echo why >&2; exit 3");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let answer =
+            runtime.map(|runtime| runtime.block_on(program.answer(Duration::from_secs(20))));
+        let seen = answer.map(|answer| {
+            answer
+                .map(|answer| (answer.output, answer.said, answer.success))
+                .ok()
+        });
+        let expected = ("found\n".to_owned(), "why".to_owned(), false);
+        assert_eq!(seen.ok().flatten(), Some(expected));
+    }
+}

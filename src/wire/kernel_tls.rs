@@ -89,7 +89,6 @@ impl KernelTls {
 
     /// Tries each cipher, by its registered name: whether it works, or why not. Whoever is root has the kernel load the
     /// module by it.
-    #[must_use]
     pub fn tried() -> [(&'static str, io::Result<()>); 3] {
         Cipher::ALL.map(|cipher| (cipher.name(), cipher.probe()))
     }

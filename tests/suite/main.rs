@@ -20,6 +20,7 @@ mod accounts_file;
 mod accounts_grant;
 mod accounts_login;
 mod attributes;
+mod check_others;
 mod cli;
 mod config;
 mod config_tls;

@@ -128,13 +128,26 @@ async fn session(exim: &Exim, provider: &Provider, findings: &mut Findings) {
                 .fix(ADVERTISE);
         }
     }
-    if let Some(reply) = replies.foreign.filter(|reply| reply.starts_with('2')) {
+    if let Some(reply) = replies
+        .foreign
+        .as_deref()
+        .filter(|reply| reply.starts_with('2'))
+    {
         findings
             .error(place, format!("it relays for the provider, which it sees as {peer}: \"{reply}\" to a recipient that is not here"))
             .fix("hostlist relay_from_hosts =");
     }
     let refused = domains.iter().zip(&replies.recipients);
     for (domain, reply) in refused.filter(|(_, reply)| reply.starts_with('5')) {
+        if !replies.is_as_foreign(reply) {
+            findings
+                .warning(
+                    place,
+                    format!("it refuses postmaster@{domain}: \"{reply}\""),
+                )
+                .end();
+            continue;
+        }
         findings
             .error(place, format!("it refuses mail for {domain}, which the provider would return to the senders: \"{reply}\""))
             .fix(format!("domainlist local_domains = @ : localhost : {}", domains.join(" : ")));

@@ -53,6 +53,14 @@ pub(super) struct Replies {
     pub(super) refused: Option<String>,
 }
 
+impl Replies {
+    /// Is this what a foreign domain is told as well, so that it is the domain that is not welcome? Otherwise it may be
+    /// the recipient that was tried.
+    pub(super) fn is_as_foreign(&self, reply: &str) -> bool {
+        self.foreign.as_deref() == Some(reply)
+    }
+}
+
 impl Exim {
     pub(super) fn new(command: &Path, chosen: Vec<OsString>) -> Self {
         Self {
@@ -299,20 +307,16 @@ mod tests {
              alice@here.test\n    <-- postmaster@example.com\n  router = mailboxes, transport = maildir\n\
              postmaster@other.test is undeliverable: Unrouteable address\n",
         );
-        let one = &ways["example.org"];
+        let way = |domain| ways.get(domain).cloned().unwrap_or_default();
+        let one = way("example.org");
         assert_eq!(
             (one.router.as_str(), one.transport.as_str()),
             ("odmr", "odmr")
         );
-        assert_eq!(
-            one.hosts,
-            ["127.77.0.1".parse::<std::net::IpAddr>().unwrap()]
-        );
-        assert_eq!(ways["example.com"].transport, "maildir");
-        assert_eq!(
-            ways["other.test"].trouble.as_deref(),
-            Some("is undeliverable: Unrouteable address")
-        );
+        assert_eq!(one.hosts, [std::net::IpAddr::from([127, 77, 0, 1])]);
+        assert_eq!(way("example.com").transport, "maildir");
+        let trouble = Some("is undeliverable: Unrouteable address");
+        assert_eq!(way("other.test").trouble.as_deref(), trouble);
     }
 
     #[test]

@@ -16,6 +16,9 @@ const LONG: u64 = 30 * 24 * 3600;
 /// A customer that has put off a message should find it again when he calls the next time.
 const SHORT: u64 = 60;
 
+/// For so many domains the retry rule is looked at, one by one: there is mostly one for all.
+const RULES: usize = 20;
+
 /// Looks at everything that stands in Exim's configuration.
 pub(in crate::check) async fn check(
     serve: &Serve,
@@ -309,7 +312,7 @@ async fn held(exim: &Exim, list: Option<&String>, domains: &[String], findings: 
 async fn retries(exim: &Exim, domains: &[String], findings: &mut Findings) {
     const RULE: &str = "*@+odmr_domains  *  F,365d,1s";
     let mut seen: Vec<String> = Vec::new();
-    for domain in domains {
+    for domain in domains.iter().take(RULES) {
         let Ok(rule) = exim.retry_rule(domain).await else {
             continue;
         };
@@ -393,11 +396,24 @@ async fn accepted(exim: &Exim, domains: &[String], findings: &mut Findings) {
     }
     let refused = domains.iter().zip(&replies.recipients);
     for (domain, reply) in refused.filter(|(_, reply)| reply.starts_with('5')) {
-        findings
-            .error(place, format!("it refuses mail for {domain}: \"{reply}\""))
-            .fix("domainlist relay_to_domains = +odmr_domains");
+        if replies.is_as_foreign(reply) {
+            findings
+                .error(place, format!("it refuses mail for {domain}: \"{reply}\""))
+                .fix("domainlist relay_to_domains = +odmr_domains");
+        } else {
+            findings
+                .warning(
+                    place,
+                    format!("it refuses postmaster@{domain}: \"{reply}\""),
+                )
+                .end();
+        }
     }
-    if let Some(reply) = replies.foreign.filter(|reply| reply.starts_with('2')) {
+    if let Some(reply) = replies
+        .foreign
+        .as_deref()
+        .filter(|reply| reply.starts_with('2'))
+    {
         findings
             .error(
                 place,

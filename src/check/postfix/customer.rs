@@ -147,16 +147,7 @@ fn service(postfix: &Postfix, provider: &Provider, name: &str, findings: &mut Fi
     }
     relaying(postfix, service, &provider.host, &place, findings);
     let value = |parameter| postfix.effective(service, parameter);
-    starttls(
-        [
-            value("smtpd_tls_security_level"),
-            value("smtpd_use_tls"),
-            value("smtpd_enforce_tls"),
-        ],
-        provider,
-        &place,
-        findings,
-    );
+    starttls(postfix, service, provider, &place, findings);
     if !value("smtpd_upstream_proxy_protocol").is_empty() {
         findings
             .error(
@@ -206,13 +197,26 @@ fn service(postfix: &Postfix, provider: &Provider, name: &str, findings: &mut Fi
     }
 }
 
+/// The line that sets a parameter: in main.cf where smtpd is started by itself, otherwise of its service.
+fn line(service: &Service, parameter: &str, value: &str) -> String {
+    if service.kind.is_empty() {
+        format!("{parameter} = {value}")
+    } else {
+        format!("  -o {parameter}={value}")
+    }
+}
+
 /// STARTTLS must not be offered once more inside TLS (RFC 3207 section 4.2): the level, and the two settings before it.
 fn starttls(
-    [level, used, enforced]: [&str; 3],
+    postfix: &Postfix,
+    service: &Service,
     provider: &Provider,
     place: &str,
     findings: &mut Findings,
 ) {
+    let value = |parameter| postfix.effective(service, parameter);
+    let level = value("smtpd_tls_security_level");
+    let (used, enforced) = (value("smtpd_use_tls"), value("smtpd_enforce_tls"));
     let offered = match level {
         "none" => false,
         "" => used == "yes" || enforced == "yes",
@@ -221,7 +225,7 @@ fn starttls(
     if !offered {
         return;
     }
-    let fix = "  -o smtpd_tls_security_level=none";
+    let fix = line(service, "smtpd_tls_security_level", "none");
     if provider.tls == ProviderTls::None {
         findings
             .warning(place, "smtpd_tls_security_level offers STARTTLS on the turned connection, where only turnabout speaks TLS")
@@ -242,7 +246,8 @@ fn relaying(
     findings: &mut Findings,
 ) {
     let value = |parameter| postfix.effective(service, parameter);
-    let fix = "  -o smtpd_relay_restrictions=reject_unauth_destination";
+    let refuse = "reject_unauth_destination";
+    let fix = line(service, "smtpd_relay_restrictions", refuse);
     let guard = guard(
         value("smtpd_relay_restrictions"),
         value("smtpd_recipient_restrictions"),
@@ -266,11 +271,11 @@ fn relaying(
             if networks.iter().any(|one| everybody.contains(&one.as_str()) || its_own(one)) || is_here(host) {
                 findings
                     .error(place, format!("permit_mynetworks comes first and mynetworks has {host}, so the provider can relay through this machine"))
-                    .fix("  -o mynetworks=");
+                    .fix(line(service, "mynetworks", ""));
             } else if !networks.is_empty() {
                 findings
                     .warning(place, format!("permit_mynetworks comes first, so the provider can relay through this machine if its address is ever in mynetworks ({})", networks.join(", ")))
-                    .fix("  -o mynetworks=");
+                    .fix(line(service, "mynetworks", ""));
             }
         }
     }
@@ -374,16 +379,6 @@ pub(in crate::check) async fn by_itself(
     };
     let main = postfix.file("main.cf");
     relaying(&postfix, &itself, &provider.host, &main, findings);
-    let value = |parameter| postfix.main(parameter);
-    starttls(
-        [
-            value("smtpd_tls_security_level"),
-            value("smtpd_use_tls"),
-            value("smtpd_enforce_tls"),
-        ],
-        provider,
-        &main,
-        findings,
-    );
+    starttls(&postfix, &itself, provider, &main, findings);
     domains(&postfix, provider, findings).await;
 }

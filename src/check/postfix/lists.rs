@@ -1,4 +1,4 @@
-//! Postfix's lists of domains: names, files and tables, read as match_list of Postfix does.
+//! Postfix's lists of domains: names, files and tables, read as Postfix itself does.
 
 use std::collections::{HashMap, HashSet};
 

@@ -388,7 +388,7 @@ fn untold(parameter: &str, members: &Members, place: &str, findings: &mut Findin
     }
 }
 
-/// Does transport_maps lead each domain to its next hop, and nothing else there?
+/// Does `transport_maps` lead each domain to its next hop, and nothing else there?
 async fn routing(postfix: &Postfix, service: &str, routes: &[Route<'_>], findings: &mut Findings) {
     let place = format!("{}, transport_maps", postfix.file("main.cf"));
     let names: Vec<String> = routes.iter().map(|route| route.domain.clone()).collect();
@@ -448,6 +448,12 @@ async fn others(
     findings: &mut Findings,
 ) {
     let Some(entries) = postfix.dump(table).await else {
+        findings
+            .note(
+                table,
+                "it cannot be listed, so whether it leads anything else to a customer's next hop was not seen",
+            )
+            .end();
         return;
     };
     let hops: HashMap<String, &Route<'_>> = routes
@@ -472,7 +478,7 @@ async fn others(
                         route.user
                     ),
                 )
-                .fix(format!("no line for {key}, or one with a next hop of its own"));
+                .fix(format!("#{key} {value}"));
         }
     }
 }

@@ -64,6 +64,19 @@ fn a_configuration_that_everybody_can_change_is_an_error() {
 }
 
 #[test]
+fn a_configuration_that_the_service_itself_can_change_is_a_warning() {
+    let site = right();
+    site.mode(TOML, 0o660);
+    let path = site.text(TOML);
+    site.has_warning(
+        &format!(
+            "the group postfix can change {path}, and turnabout does as root what this file says"
+        ),
+        &format!("chmod g-w {path}"),
+    );
+}
+
+#[test]
 fn a_configuration_that_the_service_cannot_read_again_is_a_warning() {
     let site = right();
     site.give(TOML, 0);
