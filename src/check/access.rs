@@ -38,6 +38,14 @@ impl Account {
         })
     }
 
+    /// The same user with one group more.
+    pub(super) fn with_group(mut self, name: &str) -> Self {
+        if let Ok(Some(group)) = nix::unistd::Group::from_name(name) {
+            self.groups.insert(0, group.gid);
+        }
+        self
+    }
+
     /// May this user read the file, as far as modes tell?
     pub(super) fn can_read(&self, path: &Path) -> Result<(), Obstacle> {
         let real = fs::canonicalize(path).map_err(|error| unseen(path, error))?;

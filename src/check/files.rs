@@ -7,7 +7,8 @@ use std::path::Path;
 
 use super::access::{Account, Obstacle, changeable_by_group, changeable_by_others};
 use super::finding::Findings;
-use super::machine;
+use super::machine::{self, Machine};
+use super::units;
 use crate::accounts::Accounts;
 use crate::config::{Provider, SecretSource, Serve};
 use crate::tls::KeyPair;
@@ -122,7 +123,31 @@ fn let_read(at: &Path, user: &Account) -> String {
 }
 
 /// The secrets of `[providers.NAME]`.
-pub(super) fn customer(provider: &Provider, findings: &mut Findings) {
+pub(super) fn customer(provider: &Provider, machine: &Machine, findings: &mut Findings) {
+    let secrets = match &provider.secret {
+        Some(SecretSource::File(path)) => Some(path),
+        _ => None,
+    };
+    let secrets = secrets.into_iter();
+    let secrets = secrets.chain(provider.certificate.iter().map(|pair| &pair.key));
+    let fetchers = units::fetchers(machine);
+    for secret in secrets {
+        for (unit, user) in &fetchers {
+            if let Err(Obstacle::Mode(at)) = user.can_read(secret) {
+                findings
+                    .warning(
+                        secret.display().to_string(),
+                        format!(
+                            "{} fetches as user {}, who cannot read this because of {}",
+                            unit.display(),
+                            user.name,
+                            at.display()
+                        ),
+                    )
+                    .fix(let_read(&at, user));
+            }
+        }
+    }
     if let Some(pair) = &provider.certificate {
         private_key(pair, findings);
     }

@@ -131,7 +131,7 @@ async fn customer(
     machine: &Machine,
     findings: &mut Findings,
 ) {
-    files::customer(provider, findings);
+    files::customer(provider, machine, findings);
     tls::customer(provider, findings);
     match &provider.handoff {
         CustomerHandoff::PostfixPass { socket } => {

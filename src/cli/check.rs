@@ -118,14 +118,17 @@ fn as_text(path: &Path, report: &Report) -> io::Result<()> {
             writeln!(out, "{:<8} {lead:<4} {line}", "")?;
         }
     }
-    let count = |severity| report.count(severity);
+    let count = |severity, one: &str| match report.count(severity) {
+        1 => format!("1 {one}"),
+        number => format!("{number} {one}s"),
+    };
     writeln!(
         out,
-        "{}: {} errors, {} warnings, {} notes",
+        "{}: {}, {}, {}",
         path.display(),
-        count(Severity::Error),
-        count(Severity::Warning),
-        count(Severity::Note)
+        count(Severity::Error, "error"),
+        count(Severity::Warning, "warning"),
+        count(Severity::Note, "note")
     )?;
     out.flush()
 }

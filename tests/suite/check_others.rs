@@ -157,7 +157,6 @@ fn a_program_that_nobody_knows_is_said_to_be_unseen() {
     );
 }
 
-/// Directories under /tmp are open to others, who may not take a file away there.
 #[test]
 fn a_program_that_everybody_can_replace_is_an_error() {
     let site = Site::new("my-server", "odmr.isp.test", "");
@@ -170,4 +169,27 @@ fn a_program_that_everybody_can_replace_is_an_error() {
                 .starts_with("any user of this machine can change ")
     });
     assert!(there, "{found:#?}");
+}
+
+#[test]
+fn a_password_that_the_unit_cannot_read_is_a_warning() {
+    let site = Site::new("my-server", "odmr.isp.test", "");
+    let unit = "[Service]\nExecStart=/usr/sbin/turnabout fetch --daemon\nUser=nobody\n";
+    site.write(
+        "usr/lib/systemd/system/turnabout-fetch.service",
+        unit,
+        0o644,
+    );
+    let found = site.check();
+    let there = found.iter().any(|finding| {
+        finding.severity == Severity::Warning
+            && finding.sentence.contains(
+                "turnabout-fetch.service fetches as user nobody, who cannot read this because of ",
+            )
+    });
+    assert!(there, "{found:#?}");
+    // What is dropped in has the last word.
+    let dropped = "etc/systemd/system/turnabout-fetch.service.d/own.conf";
+    site.write(dropped, "[Service]\nUser=root\n", 0o644);
+    site.has_nothing_but_notes();
 }

@@ -316,6 +316,10 @@ async fn domains(postfix: &Postfix, service: &str, routes: &[Route<'_>], finding
             "so its mail cannot be asked for (postqueue -s)",
         ),
     ] {
+        // By default it is $relay_domains, which has had its say.
+        if parameter == "fast_flush_domains" && !postfix.is_set(parameter).await {
+            continue;
+        }
         let list = postfix.main(parameter);
         let inside = members(postfix, list, &names, parents(parameter)).await;
         untold(parameter, &inside, &place, findings);

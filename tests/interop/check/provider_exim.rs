@@ -234,19 +234,27 @@ fn two_next_hops_at_one_address_are_an_error() {
     );
 }
 
+/// Where systemd would find units, in a check.
+const UNITS: &str = "for each in /etc/systemd/system /run/systemd; do mkdir -p $each; mount -t tmpfs tmpfs $each; done
+mkdir /run/systemd/system /etc/systemd/system/multi-user.target.wants
+cp \"$1/turnabout-serve.service\" /run/systemd/system
+if [ -e \"$1/enabled\" ]; then ln -s /x /etc/systemd/system/multi-user.target.wants/turnabout-serve.service; fi
+if [ -e \"$1/exim.conf.unit\" ]; then
+    mkdir /etc/systemd/system/turnabout-serve.service.d
+    cp \"$1/exim.conf.unit\" /etc/systemd/system/turnabout-serve.service.d/exim.conf
+fi
+";
+
 #[test]
-fn a_unit_that_forbids_exim_its_privilege_is_an_error() {
+fn a_unit_that_forbids_exim_its_privilege_is_an_error_once_it_is_in_use() {
     let site = right();
-    site.write(
-        "turnabout.service",
-        "[Service]\nExecStart=/usr/sbin/turnabout serve\nNoNewPrivileges=yes\n",
-    );
-    site.write(
-        "before",
-        "mkdir -p /run/systemd; mount -t tmpfs tmpfs /run/systemd; mkdir /run/systemd/system; cp \"$1/turnabout.service\" /run/systemd/system\n",
-    );
-    site.has_error(
-        "NoNewPrivileges is inherited by the mail server that turnabout starts, whose set-user-ID programs do not work then",
-        "NoNewPrivileges=no",
-    );
+    let unit = "[Service]\nExecStart=/usr/sbin/turnabout serve\nNoNewPrivileges=yes\n";
+    site.write("turnabout-serve.service", unit);
+    site.write("before", UNITS);
+    let sentence = "NoNewPrivileges is inherited by the mail server that turnabout starts, whose set-user-ID programs do not work then (systemctl edit turnabout-serve.service)";
+    site.has_warning(sentence, "[Service]\nNoNewPrivileges=no");
+    site.write("enabled", "");
+    site.has_error(sentence, "[Service]\nNoNewPrivileges=no");
+    site.write("exim.conf.unit", "[Service]\nNoNewPrivileges=no\n");
+    site.is_right();
 }
