@@ -4,7 +4,7 @@
 //! kernel gives a descriptor that comes over a socket the lowest free number: so 0 is freed, the descriptor sent to
 //! ourselves, and copied from there.
 
-use super::stdio;
+use super::{inherited, stdio};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::close;
 use sendfd::SendWithFd;
@@ -29,6 +29,7 @@ pub(super) fn own(number: RawFd) -> io::Result<OwnedFd> {
     stdio::silence_stdin()?;
     let owned = owned?;
     close(number)?;
+    inherited::forget(number);
     Ok(owned)
 }
 
