@@ -21,6 +21,7 @@ mod turned;
 
 use crate::accounts::{Accounts, Misfit, StandInKey};
 use crate::config;
+use crate::control::{Desk, DeskSettings, MetricsListener};
 use crate::handoff::inherited;
 use crate::handoff::provider::ProviderHandoff;
 use crate::tls::{HandoffTls, ServerTls};
@@ -79,6 +80,9 @@ pub enum ServeError {
     /// The mail server.
     #[error(transparent)]
     Handoff(#[from] crate::handoff::HandoffError),
+    /// The address for metrics is not to be had.
+    #[error("cannot listen on {0} for metrics: {1} (correct serve.metrics)")]
+    Metrics(SocketAddr, io::Error),
     /// The runtime or the signals.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
@@ -96,6 +100,7 @@ pub fn run(options: Options) -> Result<(), ServeError> {
         in_clear: listener::bind(&options.serve.listen)?,
         with_tls: listener::bind(&options.serve.listen_tls)?,
     };
+    let metrics = metrics(options.serve.desk.metrics)?;
     listener::raise_descriptor_limit();
     let user = match &options.serve.user {
         Some(user) => user.clone(),
@@ -128,6 +133,7 @@ pub fn run(options: Options) -> Result<(), ServeError> {
     let started = Started {
         config_file: options.config_file,
         listeners,
+        metrics,
         certificates,
         key,
     };
@@ -141,6 +147,7 @@ pub fn run(options: Options) -> Result<(), ServeError> {
 struct Started {
     config_file: PathBuf,
     listeners: Listeners,
+    metrics: Option<MetricsListener>,
     certificates: Certificates,
     key: StandInKey,
 }
@@ -189,6 +196,7 @@ async fn serve(started: Started, files: Files) -> Result<(), ServeError> {
     let Started {
         config_file,
         listeners,
+        metrics,
         mut certificates,
         key,
     } = started;
@@ -219,6 +227,7 @@ async fn serve(started: Started, files: Files) -> Result<(), ServeError> {
     );
     let mut look = interval_at(Instant::now() + certificates::LOOK, certificates::LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let desk = desk(&state, metrics);
     loop {
         tokio::select! {
             _ = hangup.recv() => reload::reload(&config_file, &state, &mut certificates),
@@ -231,8 +240,29 @@ async fn serve(started: Started, files: Files) -> Result<(), ServeError> {
     }
     stop.send_replace(true);
     last_sessions(&state, acceptors, &give_up).await;
+    desk.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Listens for Prometheus, if it is to be answered.
+fn metrics(address: Option<SocketAddr>) -> Result<Option<MetricsListener>, ServeError> {
+    let bind = |at| MetricsListener::bind(at).map_err(|error| ServeError::Metrics(at, error));
+    address.map(bind).transpose()
+}
+
+/// What the service shows of itself, as the user that it is now.
+fn desk(state: &State, metrics: Option<MetricsListener>) -> Desk {
+    let wanted = state.files().serve.desk.clone();
+    if let Some(address) = metrics.as_ref().and_then(|one| one.address().ok()) {
+        tracing::info!(%address, "metrics at /metrics");
+    }
+    let settings = DeskSettings {
+        control: wanted.control,
+        metrics,
+        metrics_file: wanted.metrics_file,
+    };
+    Desk::open(&state.ledger, settings)
 }
 
 /// What the kernel can do, asked only if somebody will want it.

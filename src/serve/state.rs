@@ -5,6 +5,7 @@ use super::failures::Failures;
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
 use crate::handoff::provider::ProviderHandoff;
+use crate::report::{Counter, Ledger, Role};
 use crate::sasl::Mechanism;
 use crate::smtp::next_hop::NextHop;
 use crate::tls::{Facts, ServerTls};
@@ -27,6 +28,8 @@ pub(super) struct State {
     pub(super) key: StandInKey,
     /// How a turned connection is given to the mail server.
     pub(super) handoff: ProviderHandoff,
+    /// The sessions, and what is counted.
+    pub(super) ledger: Ledger,
     served: Mutex<Served>,
     connected: Mutex<Connected>,
     failures: Mutex<Failures>,
@@ -136,6 +139,7 @@ impl State {
             key,
             files: RwLock::new(Arc::new(files)),
             handoff,
+            ledger: Ledger::new(Role::Serve),
             served: Mutex::default(),
             connected: Mutex::default(),
             failures: Mutex::default(),
@@ -156,6 +160,7 @@ impl State {
 
     /// Puts newly read files in place for the sessions to come.
     pub(super) fn replace(&self, files: Files) {
+        self.ledger.keep_results(|user| files.accounts.has(user));
         *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
     }
 
@@ -178,6 +183,7 @@ impl State {
 
     /// Remembers a failed login; the answer to it has to wait for this long (rule C11).
     pub(super) fn login_failed(&self, peer: IpAddr, user: Option<&str>) -> Duration {
+        self.ledger.count(Counter::LoginFailed);
         lock(&self.failures).note(peer, user, Instant::now())
     }
 
