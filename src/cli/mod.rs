@@ -5,6 +5,7 @@ mod fetch;
 pub mod passwd;
 mod read_keys;
 mod serve;
+mod status;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,8 @@ enum Command {
     Fetch(Box<fetch::Args>),
     /// Make, change or remove an account of the provider.
     Passwd(passwd::Args),
+    /// Show what a running service is doing.
+    Status(status::Args),
     /// Read certificates and keys as root for `serve`, which starts this itself.
     #[command(hide = true)]
     ReadKeys(read_keys::Args),
@@ -85,6 +88,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(arguments) => arguments.run(&cli.config),
         Command::Fetch(arguments) => arguments.run(&cli.config),
         Command::Passwd(arguments) => passwd(&arguments, &cli.config),
+        Command::Status(arguments) => arguments.run(&cli.config),
         Command::ReadKeys(arguments) => arguments.run(),
     }
     .into()

@@ -7,6 +7,7 @@ use super::mail_server::MailServer;
 use super::places::{Place, PlaceError, Places, Taken};
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
+use crate::report::{Counter, Ledger, Role};
 use crate::sasl::Mechanism;
 use crate::smtp::next_hop::NextHop;
 use crate::tls::{Facts, ServerTls};
@@ -33,6 +34,8 @@ pub(super) struct State {
     pub(super) mail_server: MailServer,
     /// Where other processes of the service see whom this one serves; none is a process that stands alone.
     places: Option<Places>,
+    /// The sessions, and what is counted.
+    pub(super) ledger: Ledger,
     served: Mutex<Served>,
     connected: Mutex<Connected>,
     failures: Mutex<Failures>,
@@ -180,6 +183,7 @@ impl State {
             files: RwLock::new(Arc::new(files)),
             mail_server,
             places,
+            ledger: Ledger::new(Role::Serve),
             served: Mutex::default(),
             connected: Mutex::default(),
             failures: Mutex::default(),
@@ -201,6 +205,7 @@ impl State {
 
     /// Puts newly read files in place for the sessions to come.
     pub(super) fn replace(&self, files: Files) {
+        self.ledger.keep_results(|user| files.accounts.has(user));
         *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
     }
 
@@ -240,6 +245,7 @@ impl State {
 
     /// Remembers a failed login; the answer to it has to wait for this long (rule C11).
     pub(super) fn login_failed(&self, peer: IpAddr, user: Option<&str>) -> Duration {
+        self.ledger.count(Counter::LoginFailed);
         lock(&self.failures).note(peer, user, Instant::now())
     }
 

@@ -79,6 +79,8 @@ mod smtp_command;
 mod smtp_domain;
 mod smtp_line;
 mod smtp_reply;
+mod status_control;
+mod status_serve;
 mod tls_certificates;
 mod tls_files;
 mod tls_refusals;

@@ -170,8 +170,12 @@ fn write_config(path: &Path, setup: &Setup, directory: &tempfile::TempDir) {
         "" => String::new(),
         user => format!("user = \"{user}\"\n"),
     };
+    let control = match setup.keys.contains("control =") {
+        true => String::new(),
+        false => format!("control = \"{directory}/control.sock\"\n"),
+    };
     let text = format!(
-        "[serve]\nlisten = [{}]\ntls = \"{}\"\nhostname = \"provider.example.com\"\n\
+        "[serve]\n{control}listen = [{}]\ntls = \"{}\"\nhostname = \"provider.example.com\"\n\
          accounts = \"{directory}/accounts.toml\"\nruntime_directory = \"{directory}/run\"\n{user}{}\n\
          [serve.limits]\n{}\n[serve.postfix]\ncommand_directory = \"{directory}/postfix\"\n{}\n\
          [serve.exim]\ncommand = \"{directory}/exim\"\n",
