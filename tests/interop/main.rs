@@ -15,6 +15,7 @@
     unreachable_pub
 )]
 
+mod activation;
 mod check;
 mod customers;
 mod delivery;
