@@ -6,9 +6,12 @@
 //! version and its sockets.
 
 mod acceptor;
+mod admission;
 mod asking;
 mod certificates;
+mod crowd;
 mod failures;
+mod guesses;
 mod handshake;
 pub mod keys;
 mod listener;

@@ -11,7 +11,7 @@ mod receiver;
 mod secure;
 mod serve;
 
-pub use peer::Peer;
+pub use peer::{Peer, connected_from};
 pub use postfix::{Message, install, write_open};
 pub use process::{Running, until};
 pub use provider::{
