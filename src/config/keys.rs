@@ -197,6 +197,9 @@ keys! {
     SERVE_RETRY = Serve."retry_interval" Duration Value(r#""0s""#);
         "A customer that asks again for its mail sooner than this is told 450 (RFC 2645 section 5.2.1 allows \
         it). 0s lets it ask as often as it likes."
+    SERVE_LANDLOCK = Serve."landlock" Switch Value("true");
+        "Confine the process, once it has started, to the files it needs, where the kernel has Landlock. It is done \
+        with handoff = \"postfix-cache\" only: Exim, which turnabout starts, needs more."
 
     LIMIT_CONNECTIONS = Limits."connections" Number Value("10000");
         "Connections open at the same time. For one more, one that has not logged in is told 421 and closed: of the \

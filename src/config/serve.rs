@@ -47,6 +47,8 @@ pub struct Serve {
     pub sources: Vec<Network>,
     /// The least time between two ATRN of one customer; zero is no limit (rule R20).
     pub retry_interval: Duration,
+    /// Give up access to the rest of the machine's files, where the kernel and the mail server allow it.
+    pub landlock: bool,
     /// What connections may take.
     pub limits: Limits,
     /// Settings of the hand-off to Postfix.
@@ -154,6 +156,7 @@ impl Serve {
                 })?
                 .unwrap_or_default(),
             retry_interval: section.duration(&keys::SERVE_RETRY, Duration::ZERO, "")?,
+            landlock: section.switch(&keys::SERVE_LANDLOCK)?,
             limits: Limits::read(&section.table("limits", keys::Table::Limits)?)?,
             postfix: PostfixKeys::read(&section.table("postfix", keys::Table::Postfix)?)?,
             exim: EximKeys::read(&section.table("exim", keys::Table::Exim)?)?,

@@ -9,6 +9,7 @@ mod acceptor;
 mod admission;
 mod asking;
 mod certificates;
+mod confine;
 mod crowd;
 mod failures;
 mod guesses;
@@ -116,6 +117,7 @@ pub fn run(options: Options) -> Result<(), ServeError> {
     let accounts = Arc::new(Accounts::load(&options.serve.accounts, &key)?);
     fits(&options.serve, &accounts)?;
     let tls = certificates.load(&options.serve, &accounts)?;
+    confine::confine(&options.serve, &options.config_file);
     // Password hashes may take tens of megabytes each and all of a processor: a few at a time,
     // the others wait.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

@@ -15,6 +15,7 @@
     unreachable_pub
 )]
 
+mod confined;
 mod customers;
 mod delivery;
 mod demo;

@@ -164,9 +164,14 @@ fn write_config(path: &Path, setup: &Setup, directory: &tempfile::TempDir) {
         "" => String::new(),
         user => format!("user = \"{user}\"\n"),
     };
+    // The fakes of the mail server write into their own directory.
+    let landlock = match setup.keys.contains("landlock") {
+        true => "",
+        false => "landlock = false\n",
+    };
     let text = format!(
         "[serve]\nlisten = [{}]\ntls = \"{}\"\nhostname = \"provider.example.com\"\n\
-         accounts = \"{directory}/accounts.toml\"\n{user}{}\n\
+         accounts = \"{directory}/accounts.toml\"\n{user}{landlock}{}\n\
          [serve.limits]\n{}\n[serve.postfix]\ncommand_directory = \"{directory}/postfix\"\n{}\n\
          [serve.exim]\ncommand = \"{directory}/exim\"\n",
         setup.listen,
