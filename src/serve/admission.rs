@@ -1,4 +1,4 @@
-//! Places for connections: so many in all, so many from one address, and so many that have not logged in (rule C12).
+//! Seats for connections: so many in all, so many from one address, and so many that have not logged in (rule C12).
 
 use super::crowd::{Crowd, Member};
 use crate::config::Limits;
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 /// Open connections, in all and by address.
 #[derive(Debug, Default)]
-pub(super) struct Places(Mutex<Taken>);
+pub(super) struct Seats(Mutex<Taken>);
 
 #[derive(Debug, Default)]
 struct Taken {
@@ -26,7 +26,7 @@ pub(super) struct Handshakes(Mutex<Crowd>);
 /// A connection that counts.
 #[derive(Debug)]
 pub(super) struct Admitted {
-    places: Arc<Places>,
+    seats: Arc<Seats>,
     address: IpAddr,
     /// As long as it has not logged in.
     stranger: Option<Member>,
@@ -39,7 +39,7 @@ pub(super) struct Shaking<'a> {
     member: Member,
 }
 
-impl Places {
+impl Seats {
     /// A place for a connection from `address`: a free one, or that of a stranger who then has to leave. None when too
     /// many come from there, or when all places are customers'.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Option<Admitted> {
@@ -60,7 +60,7 @@ impl Places {
         *taken.by_address.entry(source).or_default() += 1;
         Some(Admitted {
             stranger: Some(taken.strangers.join(address)),
-            places: Arc::clone(self),
+            seats: Arc::clone(self),
             address: source,
         })
     }
@@ -82,7 +82,7 @@ impl Admitted {
     /// one too many until somebody goes.
     pub(super) fn logged_in(&mut self) {
         if let Some(member) = self.stranger.take() {
-            let mut taken = self.places.taken();
+            let mut taken = self.seats.taken();
             if !taken.strangers.part(&member) {
                 taken.all += 1;
             }
@@ -92,7 +92,7 @@ impl Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut taken = self.places.taken();
+        let mut taken = self.seats.taken();
         let counted = match &self.stranger {
             Some(member) => taken.strangers.part(member),
             None => true,

@@ -1,7 +1,7 @@
 //! What all sessions of the provider share: accounts, the customers that are being served, and
 //! the word to stop.
 
-use super::admission::{Admitted, Handshakes, Places};
+use super::admission::{Admitted, Handshakes, Seats};
 use super::guesses::Guesses;
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
@@ -29,7 +29,7 @@ pub(super) struct State {
     /// How a turned connection is given to the mail server.
     pub(super) handoff: ProviderHandoff,
     served: Mutex<Served>,
-    places: Arc<Places>,
+    seats: Arc<Seats>,
     /// Logins that are being judged, and those that failed.
     pub(super) guesses: Guesses,
     /// TLS handshakes that are under way.
@@ -134,7 +134,7 @@ impl State {
             files: RwLock::new(Arc::new(files)),
             handoff,
             served: Mutex::default(),
-            places: Arc::default(),
+            seats: Arc::default(),
             guesses: Guesses::default(),
             handshakes: Handshakes::default(),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
@@ -206,7 +206,7 @@ impl State {
 
     /// Admits a connection from `address`, unless there are too many (421).
     pub(super) fn admit(&self, address: IpAddr) -> Option<Admitted> {
-        self.places.admit(address, &self.files().serve.limits)
+        self.seats.admit(address, &self.files().serve.limits)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The provider under confinement: what it can no longer do, and that mail goes on. Real mail servers.
 
+mod units;
+
 use crate::lab::{Lab, Mail, Mta, Running, body_of_lines, wait_for};
 use nix::sys::signal::Signal;
 use std::fs;
