@@ -2,7 +2,7 @@
 //!
 //! Landlock is the kernel's way for a process to give up access for good, whatever its user may do. The process reads
 //! what strangers send; should one of them ever take it over, it finds the system's programs and configuration, our own
-//! files, and no place to write but those named here. It cannot make TCP connections of its own either.
+//! files, and no place to write but those named here.
 //!
 //! The rules are for directories, since files are replaced: a renewed certificate or an edited accounts file is another
 //! file by the same name. What the process starts is confined with it (that cannot be otherwise), and gains no rights by
@@ -11,8 +11,8 @@
 
 use crate::config::{self, ProviderHandoff};
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, LandlockStatus, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetError, RulesetStatus, path_beneath_rules,
+    ABI, Access, AccessFs, LandlockStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
+    RulesetStatus, path_beneath_rules,
 };
 use std::collections::BTreeSet;
 use std::fs;
@@ -72,7 +72,6 @@ fn rules(
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(RIGHTS))?
-        .handle_access(AccessNet::ConnectTcp)?
         .create()?
         .add_rules(path_beneath_rules(SYSTEM, read | AccessFs::Execute))?
         .add_rules(path_beneath_rules(

@@ -24,6 +24,7 @@ mod cli;
 mod completions;
 mod config;
 mod config_tls;
+mod confinement;
 mod conformance;
 mod documents;
 mod driver;
