@@ -1,6 +1,9 @@
 //! The provider under confinement: what it can no longer do, and that mail goes on. Real mail servers.
 
+mod apparmor;
 mod units;
+
+pub use apparmor::confined_by_apparmor;
 
 use crate::lab::{Lab, Mail, Mta, Running, body_of_lines, wait_for};
 use nix::sys::signal::Signal;

@@ -71,7 +71,7 @@ fn taken_by(units: &[&str]) -> Vec<String> {
 }
 
 /// Starts `turnabout serve` behind another command, and waits until it listens.
-fn serve_behind(provider: &Host, command: &[String]) -> Running {
+pub fn serve_behind(provider: &Host, command: &[String]) -> Running {
     let mut words: Vec<&str> = command.iter().map(String::as_str).collect();
     words.extend([turnabout(), "serve"]);
     let mut serve = provider.spawn("serve", words[0], &words[1..]);
