@@ -49,6 +49,8 @@ pub struct Serve {
     pub retry_interval: Duration,
     /// Give up access to the rest of the machine's files, where the kernel and the mail server allow it.
     pub landlock: bool,
+    /// Where the processes of this service meet.
+    pub runtime_directory: PathBuf,
     /// What connections may take.
     pub limits: Limits,
     /// Settings of the hand-off to Postfix.
@@ -157,6 +159,7 @@ impl Serve {
                 .unwrap_or_default(),
             retry_interval: section.duration(&keys::SERVE_RETRY, Duration::ZERO, "")?,
             landlock: section.switch(&keys::SERVE_LANDLOCK)?,
+            runtime_directory: section.required_path(&keys::SERVE_RUNTIME)?,
             limits: Limits::read(&section.table("limits", keys::Table::Limits)?)?,
             postfix: PostfixKeys::read(&section.table("postfix", keys::Table::Postfix)?)?,
             exim: EximKeys::read(&section.table("exim", keys::Table::Exim)?)?,

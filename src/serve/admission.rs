@@ -65,6 +65,11 @@ impl Seats {
         })
     }
 
+    /// How many are taken.
+    pub(super) fn taken_now(&self) -> usize {
+        self.taken().all
+    }
+
     fn taken(&self) -> MutexGuard<'_, Taken> {
         lock(&self.0)
     }

@@ -38,8 +38,9 @@ const KERNEL: [&str; 4] = [
 /// Confines this thread and all that it starts, and says so in one line. To be called before there are other threads,
 /// and when all that only the start needs has been opened.
 ///
-/// It is one defence of several: without it, for whatever reason, the service goes on.
-pub(super) fn confine(serve: &config::Serve, config_file: &Path) {
+/// `config_file` is there if SIGHUP reads it again. It is one defence of several: without it, for whatever reason, the
+/// service goes on.
+pub(super) fn confine(serve: &config::Serve, config_file: Option<&Path>) {
     if !serve.landlock {
         return;
     }
@@ -49,9 +50,12 @@ pub(super) fn confine(serve: &config::Serve, config_file: &Path) {
     }
     let own = own_directories(serve, config_file);
     match rules(serve, &own) {
+        Ok((RulesetStatus::NotEnforced, _)) if config_file.is_none() => {}
         Ok((RulesetStatus::NotEnforced, _)) => tracing::info!(
             "not confined by Landlock: this kernel has none, or it is switched off (see CONFINEMENT in turnabout-serve(8))"
         ),
+        // A process for one connection need not say so each time.
+        Ok((_, abi)) if config_file.is_none() => tracing::debug!(abi, "confined by Landlock"),
         Ok((_, abi)) => tracing::info!(
             readable = list(&own),
             abi,
@@ -81,6 +85,10 @@ fn rules(
         .add_rules(path_beneath_rules(KERNEL, read))?
         .add_rules(path_beneath_rules(own, read))?
         .add_rules(path_beneath_rules(
+            [&serve.runtime_directory],
+            AccessFs::from_all(RIGHTS) & !AccessFs::Execute,
+        ))?
+        .add_rules(path_beneath_rules(
             ["/dev/null"],
             AccessFs::ReadFile | AccessFs::WriteFile,
         ))?
@@ -105,8 +113,9 @@ fn programs(serve: &config::Serve) -> BTreeSet<PathBuf> {
 
 /// The directories of what is read again at SIGHUP and when certificates change, and of what libraries read. A link
 /// counts with the directory that it stands in and with the one that it leads to.
-fn own_directories(serve: &config::Serve, config_file: &Path) -> BTreeSet<PathBuf> {
-    let mut files: Vec<&Path> = vec![config_file, &serve.accounts];
+fn own_directories(serve: &config::Serve, config_file: Option<&Path>) -> BTreeSet<PathBuf> {
+    let mut files: Vec<&Path> = vec![&serve.accounts];
+    files.extend(config_file);
     files.extend(LINKED.map(Path::new));
     for pair in &serve.certificates {
         files.extend([pair.certificate.as_path(), pair.key.as_path()]);

@@ -15,6 +15,7 @@
     unreachable_pub
 )]
 
+mod activation;
 mod confined;
 mod customers;
 mod delivery;

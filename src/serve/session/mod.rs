@@ -68,12 +68,12 @@ pub(super) async fn serve(state: Arc<State>, mut wire: Wire, begins: Begins, adm
     // Boxed: what a future takes by value it holds twice.
     let place = (&mut admitted, leave);
     let session = Box::new(Session::new(&state, &files, wire, place, closing, seed));
-    let (mut closing, outcome) = session.until_the_turn().await;
+    let (mut closing, outcome) = session.until_the_turn(begins).await;
     let end = match outcome {
         Outcome::Over(end) => end,
         Outcome::Turned(turned) => {
             let (wire, turn, proof) = *turned;
-            closing.handoff(state.handoff.name());
+            closing.handoff(files.serve.handoff.name());
             let part = turned::Part {
                 state: &state,
                 files: &files,
@@ -196,8 +196,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn until_the_turn(mut self: Box<Self>) -> (report::Session, Outcome) {
-        let mut next: Next = Ok(Action::Say(self.machine.greeting()));
+    async fn until_the_turn(mut self: Box<Self>, begins: Begins) -> (report::Session, Outcome) {
+        let mut next: Next = match begins {
+            Begins::InClear | Begins::WithTls => Ok(Action::Say(self.machine.greeting())),
+            Begins::Greeted => self.listen().await,
+        };
         loop {
             next = match next {
                 Err(end) => return (self.closing, Outcome::Over(end.to_owned())),
