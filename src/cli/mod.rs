@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod completions;
 mod exit;
 mod fetch;
 pub mod passwd;
@@ -60,6 +61,9 @@ enum Command {
     /// Read certificates and keys as root for `serve`, which starts this itself.
     #[command(hide = true)]
     ReadKeys(read_keys::Args),
+    /// Write the completions for a shell, for packages.
+    #[command(hide = true)]
+    Completions(completions::Args),
 }
 
 /// Runs a command line, program name first; everything the program does begins here.
@@ -90,6 +94,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Passwd(arguments) => passwd(&arguments, &cli.config),
         Command::Status(arguments) => arguments.run(&cli.config),
         Command::ReadKeys(arguments) => arguments.run(),
+        Command::Completions(arguments) => arguments.run(),
     }
     .into()
 }

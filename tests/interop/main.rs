@@ -16,6 +16,7 @@
 )]
 
 mod activation;
+mod confined;
 mod customers;
 mod delivery;
 mod demo;
