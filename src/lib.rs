@@ -54,6 +54,7 @@
 //! control    what a service shows: status on a socket, metrics on a port or in a file
 //! serve      the provider's process: listen, drop root, drive sessions, reload, stop
 //! fetch      the customer's process: dial, drive, hand over, report
+//! check      the configuration and the machine, read as a careful colleague would
 //! cli        one file a command
 //! ```
 //!
@@ -64,7 +65,7 @@
 //!
 //! ```text
 //! 5  cli
-//! 4  serve   fetch
+//! 4  serve   fetch   check
 //! 3  handoff   accounts   control
 //! 2  wire   queue   config   report   service
 //! 1  odmr   tls
@@ -74,6 +75,7 @@
 #![deny(unsafe_code)]
 
 pub mod accounts;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod completions;
+mod check;
 mod exit;
 mod fetch;
 pub mod passwd;
@@ -58,6 +59,8 @@ enum Command {
     Passwd(passwd::Args),
     /// Show what a running service is doing.
     Status(status::Args),
+    /// Look at the configuration and the machine, and say what is not right.
+    Check(check::Args),
     /// Read certificates and keys as root for `serve`, which starts this itself.
     #[command(hide = true)]
     ReadKeys(read_keys::Args),
@@ -93,6 +96,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Fetch(arguments) => arguments.run(&cli.config),
         Command::Passwd(arguments) => passwd(&arguments, &cli.config),
         Command::Status(arguments) => arguments.run(&cli.config),
+        Command::Check(arguments) => arguments.run(&cli.config),
         Command::ReadKeys(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(),
     }

@@ -17,6 +17,7 @@
 
 mod activation;
 mod confined;
+mod check;
 mod customers;
 mod delivery;
 mod demo;

@@ -23,6 +23,7 @@ mod activation_notify;
 mod activation_one;
 mod activation_standing;
 mod attributes;
+mod check_others;
 mod cli;
 mod completions;
 mod config;
