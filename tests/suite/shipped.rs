@@ -107,7 +107,11 @@ fn systemd_finds_nothing_to_complain_of_in_the_units() {
 fn systemd_does_complain_of_a_unit_that_is_wrong() {
     let directory = tempfile::tempdir().unwrap();
     let unit = directory.path().join("wrong.service");
-    fs::write(&unit, "[Service]\nExecStart=/nonexistent\nKilMode=process\n").unwrap();
+    fs::write(
+        &unit,
+        "[Service]\nExecStart=/nonexistent\nKilMode=process\n",
+    )
+    .unwrap();
     let output = Command::new("systemd-analyze")
         .args(["verify", "--man=no"])
         .arg(&unit)
@@ -170,7 +174,10 @@ fn command_lines() -> Vec<(String, Vec<String>)> {
             continue;
         }
         let (_, command) = line.split_once(INSTALLED).expect("our program");
-        add("inetd.conf", &command.split_whitespace().collect::<Vec<_>>());
+        add(
+            "inetd.conf",
+            &command.split_whitespace().collect::<Vec<_>>(),
+        );
     }
     let xinetd = read("inetd/xinetd");
     let value = |key: &str| {
@@ -182,7 +189,10 @@ fn command_lines() -> Vec<(String, Vec<String>)> {
     add("xinetd", &words);
     let tcpserver = read("inetd/tcpserver");
     let (_, arguments) = tcpserver.split_once(INSTALLED).unwrap();
-    let words: Vec<&str> = [INSTALLED].into_iter().chain(arguments.split_whitespace()).collect();
+    let words: Vec<&str> = [INSTALLED]
+        .into_iter()
+        .chain(arguments.split_whitespace())
+        .collect();
     add("tcpserver", &words);
     let cron = read("cron/turnabout-fetch");
     let (_, command) = cron.split_once("$(").unwrap();
@@ -214,7 +224,10 @@ fn cron_takes_the_line_for_fetching() {
     fs::write(&table, text).unwrap();
     fs::write(&table, "*/10 * * *  turnabout\n").unwrap();
     let refused = Command::new("crontab").arg("-n").arg(&table).output();
-    assert!(!refused.unwrap().status.success(), "crontab -n looks at nothing");
+    assert!(
+        !refused.unwrap().status.success(),
+        "crontab -n looks at nothing"
+    );
 }
 
 #[test]
