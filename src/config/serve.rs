@@ -47,6 +47,8 @@ pub struct Serve {
     pub sources: Vec<Network>,
     /// The least time between two ATRN of one customer; zero is no limit (rule R20).
     pub retry_interval: Duration,
+    /// Where the processes of this service meet.
+    pub runtime_directory: PathBuf,
     /// What connections may take.
     pub limits: Limits,
     /// Settings of the hand-off to Postfix.
@@ -154,6 +156,7 @@ impl Serve {
                 })?
                 .unwrap_or_default(),
             retry_interval: section.duration(&keys::SERVE_RETRY, Duration::ZERO, "")?,
+            runtime_directory: section.required_path(&keys::SERVE_RUNTIME)?,
             limits: Limits::read(&section.table("limits", keys::Table::Limits)?)?,
             postfix: PostfixKeys::read(&section.table("postfix", keys::Table::Postfix)?)?,
             exim: EximKeys::read(&section.table("exim", keys::Table::Exim)?)?,

@@ -10,7 +10,6 @@ mod stopping;
 mod talk;
 
 use crate::config;
-use crate::handoff::inherited;
 use crate::tls::HandoffTls;
 use crate::wire::{KernelTls, Relays};
 use std::io::{self, Write};
@@ -41,7 +40,6 @@ pub struct Options {
 /// # Errors
 /// When the runtime cannot be started or standard output cannot be written.
 pub fn run(options: Options) -> io::Result<Vec<End>> {
-    inherited::note();
     // One connection needs no thread pool.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
