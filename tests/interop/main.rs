@@ -27,6 +27,7 @@ mod lab;
 mod loss;
 mod newer;
 mod others;
+mod package;
 mod queue;
 mod starttls;
 mod tls;
