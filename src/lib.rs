@@ -48,10 +48,11 @@
 //! queue      the mail server's queue: is there mail, flush it (Postfix, Exim)
 //! config     turnabout.toml: one table of keys
 //! report     what happened: one event, one line
-//! handoff    provider: postfix_cache, exim_continue    customer: postfix_pass, exec
+//! handoff    provider: postfix_cache, exim_continue    customer: postfix_pass, exec, catch
 //! accounts   who may log in and fetch which domains
 //! serve      the provider's process: listen, drop root, drive sessions, reload, stop
 //! fetch      the customer's process: dial, drive, hand over, report
+//! catch      the mail server's end of a hand-off between containers: receive, check, run it
 //! cli        one file a command
 //! ```
 //!
@@ -62,7 +63,7 @@
 //!
 //! ```text
 //! 5  cli
-//! 4  serve   fetch
+//! 4  serve   fetch   catch
 //! 3  handoff   accounts
 //! 2  wire   queue   config   report
 //! 1  odmr   tls
@@ -72,6 +73,7 @@
 #![deny(unsafe_code)]
 
 pub mod accounts;
+pub mod catch;
 pub mod cli;
 pub mod config;
 pub mod fetch;

@@ -7,7 +7,6 @@
 
 use super::HandoffError;
 use crate::config::CommandPeer;
-use crate::wire::Released;
 use nix::unistd::{Uid, User};
 use std::ffi::OsString;
 use std::fs;
@@ -131,12 +130,12 @@ fn asks_its_descriptor(real: &Path) -> bool {
 }
 
 /// The two addresses in Exim's notation.
-pub(super) fn to_exim(released: &Released) -> [String; 4] {
+pub(super) fn to_exim(peer: SocketAddr, local: SocketAddr) -> [String; 4] {
     let dotted = |address: SocketAddr| format!("{}.{}", address.ip(), address.port());
     [
         "-oMa".to_owned(),
-        dotted(released.peer()),
+        dotted(peer),
         "-oMi".to_owned(),
-        dotted(released.local()),
+        dotted(local),
     ]
 }
