@@ -16,7 +16,9 @@ const OVERFLOW: u32 = 65534;
 #[derive(Debug, thiserror::Error)]
 pub enum AllowError {
     /// There is none of this name.
-    #[error("cannot allow user {0}: no such user here (containers have users of their own: give the number with --allow-uid)")]
+    #[error(
+        "cannot allow user {0}: no such user here (containers have users of their own: give the number with --allow-uid)"
+    )]
     NoSuchUser(String),
     /// Users cannot be looked up.
     #[error("cannot look up user {name}: {cause}")]
@@ -27,7 +29,9 @@ pub enum AllowError {
         cause: io::Error,
     },
     /// It is no user.
-    #[error("cannot allow user {0}: the kernel shows every user of another user namespace as this one (run the sender as another user)")]
+    #[error(
+        "cannot allow user {0}: the kernel shows every user of another user namespace as this one (run the sender as another user)"
+    )]
     Everybody(u32),
 }
 

@@ -3,9 +3,7 @@
 use crate::handoff::catch::words::{LONGEST, Word};
 use crate::report;
 use nix::sys::socket::{getsockopt, sockopt};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg,
-};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -96,7 +94,8 @@ impl Caller {
         let stream = &self.stream;
         let (count, flags) = stream
             .async_io(Interest::READABLE, || {
-                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+                let mut space =
+                    [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
                 let mut control = RecvAncillaryBuffer::new(&mut space);
                 let mut slices = [IoSliceMut::new(&mut octets)];
                 let how = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
@@ -132,7 +131,9 @@ impl Caller {
         if self.descriptors.is_empty() {
             return Ok(());
         }
-        Err(Refusal::new("it sends a descriptor before it was asked for one"))
+        Err(Refusal::new(
+            "it sends a descriptor before it was asked for one",
+        ))
     }
 
     /// Answers. Every descriptor that is still here is closed first when it is refused.

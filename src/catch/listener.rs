@@ -19,7 +19,9 @@ pub enum ListenError {
     #[error("cannot listen on {0}: it is no socket (choose another name)")]
     NoSocket(PathBuf),
     /// The system refuses.
-    #[error("cannot listen on {path}: {cause} (is the directory there, and may this user write in it?)")]
+    #[error(
+        "cannot listen on {path}: {cause} (is the directory there, and may this user write in it?)"
+    )]
     Refused {
         /// The socket.
         path: PathBuf,
@@ -95,12 +97,11 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
         return Err(ListenError::NoSocket(path.to_owned()));
     }
     match StdStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(|cause| ListenError::Refused {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
+            .map_err(|cause| ListenError::Refused {
                 path: path.to_owned(),
                 cause,
-            })
-        }
+            }),
         // Whether it answers or only cannot be asked: it is not ours to remove.
         Ok(_) | Err(_) => Err(ListenError::Busy(path.to_owned())),
     }

@@ -82,7 +82,9 @@ async fn in_time(limit: Duration, caller: &mut Caller) -> Result<Option<Word>, R
     let word = timeout(limit, caller.word()).await;
     word.unwrap_or_else(|_| {
         let seconds = limit.as_secs();
-        Err(Refusal::new(format!("it says nothing whole in {seconds} s")))
+        Err(Refusal::new(format!(
+            "it says nothing whole in {seconds} s"
+        )))
     })
 }
 
@@ -104,7 +106,10 @@ fn ready(offer: &Offer, shared: &Shared) -> Result<(Ready, OwnedSemaphorePermit)
         Refusal::new("as many sessions as may be are waiting or running (see --most)")
     })?;
     let ready = shared.exec.prepare(offer.relay);
-    Ok((ready.map_err(|error| Refusal::new(error.to_string()))?, place))
+    Ok((
+        ready.map_err(|error| Refusal::new(error.to_string()))?,
+        place,
+    ))
 }
 
 /// Holds the descriptor against the record, and starts the mail server on it.
@@ -115,7 +120,9 @@ fn start(
     ready: Ready,
 ) -> Result<Running, Refusal> {
     if connection.version != VERSION || connection.direction != offer.direction {
-        return Err(Refusal::new("the record is not of the version and direction agreed on"));
+        return Err(Refusal::new(
+            "the record is not of the version and direction agreed on",
+        ));
     }
     let descriptor = caller.descriptor()?;
     let (peer, local): (SocketAddr, SocketAddr) = (connection.peer, connection.local);
@@ -145,10 +152,9 @@ async fn run(mut caller: Caller, connection: Connection, running: Running, share
     let pid = running.id();
     let child = shared.orphans.spare(pid);
     let session = report::safe(&connection.session).to_string();
-    let domains = connection.domains.map_or_else(
-        || "all".to_owned(),
-        |domains| domains.join(","),
-    );
+    let domains = connection
+        .domains
+        .map_or_else(|| "all".to_owned(), |domains| domains.join(","));
     tracing::info!(
         session, uid = caller.uid, provider = %report::safe(&connection.provider), peer = %connection.peer,
         local = %connection.local, user = %report::safe(&connection.user), domains = %report::safe(&domains),

@@ -84,7 +84,9 @@ pub(super) fn read(section: &Section<'_>) -> Result<CustomerHandoff, ConfigError
         })
     })?;
     let foreign = match way {
-        Way::Pass | Way::Catch => [&keys::COMMAND, &keys::COMMAND_USER, &keys::COMMAND_PEER].as_slice(),
+        Way::Pass | Way::Catch => {
+            [&keys::COMMAND, &keys::COMMAND_USER, &keys::COMMAND_PEER].as_slice()
+        }
         Way::Exec => [&keys::SOCKET].as_slice(),
     };
     if let Some(key) = foreign.iter().find(|key| section.has(key)) {

@@ -40,7 +40,10 @@ pub enum Carried {
 ///
 /// # Errors
 /// When the mail server cannot take a connection now, or not one that a relay carries, with what to do about it.
-pub async fn prepare(handoff: &CustomerHandoff, relay_possible: bool) -> Result<Ready, HandoffError> {
+pub async fn prepare(
+    handoff: &CustomerHandoff,
+    relay_possible: bool,
+) -> Result<Ready, HandoffError> {
     match handoff {
         CustomerHandoff::PostfixPass { socket } => {
             Ok(Ready::PostfixPass(PostfixPass::new(socket).prepare()?))

@@ -18,7 +18,7 @@ use crate::wire::Released;
 use sendfd::SendWithFd;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,8 +70,8 @@ impl Catch {
         });
         let asked = async {
             let mut stream = UnixStream::connect(&self.socket).await?;
-            stream.write_all(&offer.line()?).await?;
-            let answer = answer(&mut stream).await?;
+            let said = stream.write_all(&offer.line()?).await;
+            let answer = answer(&mut stream, said).await?;
             Ok((stream, answer))
         };
         let answered = timeout(READY_TIME, asked).await;
@@ -129,16 +129,17 @@ impl Ready {
     }
 }
 
-async fn send(
-    stream: &mut UnixStream,
-    released: &Released,
-    about: &About<'_>,
-) -> io::Result<Word> {
+async fn send(stream: &mut UnixStream, released: &Released, about: &About<'_>) -> io::Result<Word> {
     let record = Word::Connection(Box::new(Connection::new(released, about))).line()?;
-    let descriptor = released.as_fd().as_raw_fd();
+    let said = say(stream, &record, released.as_fd().as_raw_fd()).await;
+    answer(stream, said).await
+}
+
+/// The descriptor goes with the first octet.
+async fn say(stream: &mut UnixStream, record: &[u8], descriptor: RawFd) -> io::Result<()> {
     let sent = loop {
         stream.writable().await?;
-        match stream.send_with_fd(&record, &[descriptor]) {
+        match stream.send_with_fd(record, &[descriptor]) {
             Ok(sent) => break sent,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
@@ -146,12 +147,20 @@ async fn send(
     };
     stream
         .write_all(record.get(sent..).unwrap_or_default())
-        .await?;
-    answer(stream).await
+        .await
+}
+
+/// The answer to what was `said`. A receiver that has closed before it could be may have left a refusal all the same.
+async fn answer(stream: &mut UnixStream, said: io::Result<()>) -> io::Result<Word> {
+    match (hear(stream).await, said) {
+        (Ok(Word::Refused { reason }), _) => Ok(Word::Refused { reason }),
+        (_, Err(error)) => Err(error),
+        (heard, Ok(())) => heard,
+    }
 }
 
 /// One line from the receiver, which says nothing unasked.
-async fn answer(stream: &mut UnixStream) -> io::Result<Word> {
+async fn hear(stream: &mut UnixStream) -> io::Result<Word> {
     let mut line = Vec::new();
     loop {
         if let Some(end) = line.iter().position(|octet| *octet == b'\n') {
@@ -171,7 +180,7 @@ async fn answer(stream: &mut UnixStream) -> io::Result<Word> {
 }
 
 fn refused(socket: &Path, reason: &str) -> HandoffError {
-    let reason = report::safe(reason);
+    let reason = report::whole(reason);
     HandoffError::new(format!(
         "cannot hand over at {}: it refuses: {reason} (see the log of turnabout catch)",
         socket.display()

@@ -128,7 +128,9 @@ impl Connection {
     /// The record of a connection that is about to be sent.
     #[must_use]
     pub fn new(released: &Released, about: &About<'_>) -> Self {
-        let domains = about.domains.map(|list| list.iter().map(ToString::to_string));
+        let domains = about
+            .domains
+            .map(|list| list.iter().map(ToString::to_string));
         Self {
             version: VERSION,
             direction: INBOUND.to_owned(),
@@ -167,7 +169,10 @@ impl Word {
         let mut line = serde_json::to_vec(self)?;
         line.push(b'\n');
         if line.len() > LONGEST {
-            let text = format!("the record has {} octets, {LONGEST} are allowed", line.len());
+            let text = format!(
+                "the record has {} octets, {LONGEST} are allowed",
+                line.len()
+            );
             return Err(serde::ser::Error::custom(text));
         }
         Ok(line)

@@ -186,7 +186,13 @@ impl Ready {
         (peer, local): (SocketAddr, SocketAddr),
     ) -> Result<Running, HandoffError> {
         let Self { exec, user, told } = self;
-        match spawn(&exec, user.as_ref(), Some(told?), socket.as_fd(), (peer, local)) {
+        match spawn(
+            &exec,
+            user.as_ref(),
+            Some(told?),
+            socket.as_fd(),
+            (peer, local),
+        ) {
             Ok(child) => Ok(Running {
                 child,
                 program: exec.program,
