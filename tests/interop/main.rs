@@ -15,6 +15,7 @@
     unreachable_pub
 )]
 
+mod containers;
 mod customers;
 mod delivery;
 mod demo;
