@@ -19,6 +19,7 @@ mod containers;
 mod customers;
 mod delivery;
 mod demo;
+mod docker;
 mod handoff;
 mod kernel;
 mod lab;
