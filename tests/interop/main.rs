@@ -16,11 +16,13 @@
 )]
 
 mod activation;
-mod confined;
 mod check;
+mod confined;
+mod containers;
 mod customers;
 mod delivery;
 mod demo;
+mod docker;
 mod handoff;
 mod kernel;
 mod lab;
