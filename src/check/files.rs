@@ -78,7 +78,7 @@ fn runtime(directory: &Path, user: &Account, findings: &mut Findings) {
         findings
             .note(
                 place,
-                "this directory is not there: the systemd unit makes it; started by inetd, turnabout refuses customers without it",
+                "this directory is not there: systemd makes it, or turnabout itself where it is started as root; otherwise one process cannot see that another serves a customer",
             )
             .fix(fix);
     } else if let Err(Obstacle::Mode(at)) = user.can_write_in(directory) {
