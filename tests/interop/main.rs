@@ -16,6 +16,8 @@
 )]
 
 mod activation;
+mod confined;
+mod check;
 mod customers;
 mod delivery;
 mod demo;

@@ -164,7 +164,7 @@ fn command_lines() -> Vec<(String, Vec<String>)> {
     };
     for (name, unit) in units() {
         for command in settings(&unit, "ExecStart") {
-            // Root is given up by the program itself.
+            // Root's rights are given up by the program itself.
             let command = command.trim_start_matches('!');
             assert!(command.starts_with(INSTALLED), "{name}: {command}");
             add(&name, &command.split(' ').collect::<Vec<_>>());
