@@ -102,7 +102,8 @@ fn the_exit_codes_of_the_readme_are_those_of_the_program() {
 fn the_configurations_of_the_readme_load() {
     let text = readme();
     for table in ["[serve]", "[providers.home]"] {
-        let examples = text.split(&format!("    {table}\n")).skip(1);
+        let head = format!("    {table}\n");
+        let examples = text.split(&head).skip(1);
         let mut count = 0;
         for example in examples {
             count += 1;
