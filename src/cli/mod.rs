@@ -1,11 +1,14 @@
 //! The command line: one file per command.
 
+mod catch;
+mod check;
 mod completions;
 mod exit;
 mod fetch;
 pub mod passwd;
 mod read_keys;
 mod serve;
+mod status;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -53,8 +56,14 @@ enum Command {
     Serve(serve::Args),
     /// Be the customer: fetch the mail of this machine's domains from a provider.
     Fetch(Box<fetch::Args>),
+    /// Receive turned connections from another container and run the mail server on them.
+    Catch(catch::Args),
     /// Make, change or remove an account of the provider.
     Passwd(passwd::Args),
+    /// Show what a running service is doing.
+    Status(status::Args),
+    /// Look at the configuration and the machine, and say what is not right.
+    Check(check::Args),
     /// Read certificates and keys as root for `serve`, which starts this itself.
     #[command(hide = true)]
     ReadKeys(read_keys::Args),
@@ -88,7 +97,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Command::Serve(arguments) => arguments.run(&cli.config),
         Command::Fetch(arguments) => arguments.run(&cli.config),
+        Command::Catch(arguments) => arguments.run(),
         Command::Passwd(arguments) => passwd(&arguments, &cli.config),
+        Command::Status(arguments) => arguments.run(&cli.config),
+        Command::Check(arguments) => arguments.run(&cli.config),
         Command::ReadKeys(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(),
     }

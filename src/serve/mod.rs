@@ -34,6 +34,7 @@ use certificates::Certificates;
 use keys::KeyReader;
 use state::State;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -84,6 +85,9 @@ pub enum ServeError {
     /// The mail server.
     #[error(transparent)]
     Handoff(#[from] crate::handoff::HandoffError),
+    /// The address for metrics is not to be had.
+    #[error("cannot listen on {0} for metrics: {1} (correct serve.metrics)")]
+    Metrics(SocketAddr, io::Error),
     /// The runtime or the signals.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),

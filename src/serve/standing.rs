@@ -17,6 +17,7 @@ use super::state::{Files, State};
 use super::{Options, ServeError, Stops, ends, fits, last_sessions, listener, privileges, reload};
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
+use crate::control::{Desk, DeskSettings, MetricsListener};
 use crate::handoff::provider::ProviderHandoff;
 use crate::service::{self, notify};
 use nix::unistd::geteuid;
@@ -43,6 +44,7 @@ pub fn run(options: Options, started: Vec<service::Listener>) -> Result<(), Serv
     } else {
         Listeners::of(started, &options.serve)?
     };
+    let metrics = metrics(options.serve.desk.metrics)?;
     listener::raise_descriptor_limit();
     let user = match &options.serve.user {
         Some(user) => user.clone(),
@@ -78,6 +80,7 @@ pub fn run(options: Options, started: Vec<service::Listener>) -> Result<(), Serv
         config_file: options.config_file,
         listeners,
         lent,
+        metrics,
         certificates,
         key,
         places,
@@ -93,6 +96,7 @@ struct Ready {
     config_file: PathBuf,
     listeners: Listeners,
     lent: bool,
+    metrics: Option<MetricsListener>,
     certificates: Certificates,
     key: StandInKey,
     places: Option<Places>,
@@ -125,6 +129,7 @@ async fn serve(ready: Ready, files: Files) -> Result<(), ServeError> {
         config_file,
         listeners,
         lent,
+        metrics,
         mut certificates,
         key,
         places,
@@ -155,6 +160,7 @@ async fn serve(ready: Ready, files: Files) -> Result<(), ServeError> {
     let mut look = every(certificates::LOOK);
     let mut pulse = Pulse::new(lent_time);
     let mut beat = every(pulse.interval());
+    let desk = desk(&state, metrics);
     notify::ready(&state.figures().to_string());
     loop {
         tokio::select! {
@@ -177,8 +183,29 @@ async fn serve(ready: Ready, files: Files) -> Result<(), ServeError> {
     ends.stop.send_replace(true);
     notify::stopping(super::STOP_TIME + state.files().serve.limits.stop_time);
     last_sessions(&state, acceptors, &ends).await;
+    desk.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Listens for Prometheus, if it is to be answered.
+fn metrics(address: Option<SocketAddr>) -> Result<Option<MetricsListener>, ServeError> {
+    let bind = |at| MetricsListener::bind(at).map_err(|error| ServeError::Metrics(at, error));
+    address.map(bind).transpose()
+}
+
+/// What the service shows of itself, as the user that it is now.
+fn desk(state: &State, metrics: Option<MetricsListener>) -> Desk {
+    let wanted = state.files().serve.desk.clone();
+    if let Some(address) = metrics.as_ref().and_then(|one| one.address().ok()) {
+        tracing::info!(%address, "metrics at /metrics");
+    }
+    let settings = DeskSettings {
+        control: wanted.control,
+        metrics,
+        metrics_file: wanted.metrics_file,
+    };
+    Desk::open(&state.ledger, settings)
 }
 
 fn every(period: Duration) -> tokio::time::Interval {

@@ -8,6 +8,7 @@ use super::mail_server::MailServer;
 use super::places::{Place, PlaceError, Places, Taken};
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
+use crate::report::{Ledger, Role};
 use crate::sasl::Mechanism;
 use crate::smtp::next_hop::NextHop;
 use crate::tls::{Facts, ServerTls};
@@ -34,6 +35,8 @@ pub(super) struct State {
     pub(super) mail_server: MailServer,
     /// Where other processes of the service see whom this one serves; none is a process that stands alone.
     places: Option<Places>,
+    /// The sessions, and what is counted.
+    pub(super) ledger: Ledger,
     served: Mutex<Served>,
     seats: Arc<Seats>,
     /// Logins that are being judged, and those that failed.
@@ -177,6 +180,7 @@ impl State {
             files: RwLock::new(Arc::new(files)),
             mail_server,
             places,
+            ledger: Ledger::new(Role::Serve),
             served: Mutex::default(),
             seats: Arc::default(),
             guesses: Guesses::default(),
@@ -199,6 +203,7 @@ impl State {
 
     /// Puts newly read files in place for the sessions to come.
     pub(super) fn replace(&self, files: Files) {
+        self.ledger.keep_results(|user| files.accounts.has(user));
         *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
     }
 

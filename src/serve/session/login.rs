@@ -3,7 +3,7 @@
 use super::Session;
 use crate::accounts::Outcome as Judged;
 use crate::odmr::provider::{Access, Action, Identity, Verdict};
-use crate::report::safe;
+use crate::report::{Counter, safe};
 use crate::sasl::SaslError;
 use crate::sasl::server::Evidence;
 use crate::serve::refusal;
@@ -86,7 +86,7 @@ impl Session<'_> {
     }
 
     fn accepted(&mut self, user: String, domains: &DomainList) -> Verdict {
-        self.closing.user(&user);
+        self.closing.logged_in(&user);
         self.state.guesses.right(self.wire.peer().ip(), &user);
         tracing::info!(session = self.closing.id(), user = %safe(&user), "logged in");
         let access = Access::Domains(domains.iter().cloned().collect());
@@ -117,6 +117,7 @@ impl Session<'_> {
 
     /// Counts a failed login, and keeps its room until the answer is due.
     fn failed(&mut self, user: Option<&str>) {
+        self.state.ledger.count(Counter::LoginFailed);
         self.penalty = self.state.guesses.wrong(self.wire.peer().ip(), user);
         if let Some(guess) = self.guess.take() {
             guess.hold(self.penalty);
