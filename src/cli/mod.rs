@@ -17,7 +17,7 @@ use tracing::Level;
 pub use exit::Exit;
 
 use crate::config;
-use crate::report::{self, LogFormat};
+use crate::report::{self, LogFormat, LogTo};
 
 /// On-Demand Mail Relay (ODMR, RFC 2645) for the mail server you already run.
 #[derive(Debug, Parser)]
@@ -37,6 +37,16 @@ pub struct Cli {
         default_value_t
     )]
     log_format: LogFormat,
+
+    /// Where log lines go.
+    #[arg(
+        long,
+        global = true,
+        value_name = "TARGET",
+        value_enum,
+        default_value_t
+    )]
+    log_to: LogTo,
 
     /// The least level to log: error, warn, info, debug or trace.
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
@@ -61,6 +71,16 @@ enum Command {
     ReadKeys(read_keys::Args),
 }
 
+impl Command {
+    /// Does it run by itself, so that its lines are for whoever looks later?
+    fn is_service(&self) -> bool {
+        match self {
+            Self::Serve(_) | Self::Fetch(_) | Self::ReadKeys(_) => true,
+            Self::Passwd(_) | Self::Status(_) => false,
+        }
+    }
+}
+
 /// Runs a command line, program name first; everything the program does begins here.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -77,7 +97,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return exit.into();
         }
     };
-    report::init(cli.log_format, cli.log_level);
+    let service = cli.command.is_service();
+    report::init(cli.log_format, cli.log_to, cli.log_level, service);
     match cli.command {
         Command::Serve(arguments) => arguments.run(&cli.config),
         Command::Fetch(arguments) => arguments.run(&cli.config),

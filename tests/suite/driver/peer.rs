@@ -43,6 +43,16 @@ impl Peer {
         Peer::new(TcpStream::connect(address).unwrap())
     }
 
+    /// Connects from one of this machine's addresses.
+    pub fn connect_from(host: &str, address: SocketAddr) -> Peer {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+        let from = SocketAddr::new(host.parse().unwrap(), 0);
+        socket.bind(&from.into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Peer::new(socket.into())
+    }
+
     /// Connects, reads the greeting, says EHLO.
     pub fn greeted(address: SocketAddr) -> Peer {
         let mut peer = Peer::connect(address);
