@@ -48,6 +48,7 @@
 //! queue      the mail server's queue: is there mail, flush it (Postfix, Exim)
 //! config     turnabout.toml: one table of keys
 //! report     what happened: one event, one line; the ledger of sessions, and what is counted
+//! service    what we were started with (inetd, systemd, by hand), and what a service manager hears
 //! handoff    provider: postfix_cache, exim_continue    customer: postfix_pass, exec
 //! accounts   who may log in and fetch which domains
 //! control    what a service shows: status on a socket, metrics on a port or in a file
@@ -65,7 +66,7 @@
 //! 5  cli
 //! 4  serve   fetch
 //! 3  handoff   accounts   control
-//! 2  wire   queue   config   report
+//! 2  wire   queue   config   report   service
 //! 1  odmr   tls
 //! 0  smtp   sasl
 //! ```
@@ -83,6 +84,7 @@ pub mod queue;
 pub mod report;
 pub mod sasl;
 pub mod serve;
+pub mod service;
 pub mod smtp;
 pub mod tls;
 pub mod wire;

@@ -18,6 +18,7 @@ pub use exit::Exit;
 
 use crate::config;
 use crate::report::{self, LogFormat, LogTo};
+use crate::service::{self, Started};
 
 /// On-Demand Mail Relay (ODMR, RFC 2645) for the mail server you already run.
 #[derive(Debug, Parser)]
@@ -83,6 +84,8 @@ impl Command {
 
 /// Runs a command line, program name first; everything the program does begins here.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Before anything is opened that is to stay.
+    service::inherited::note();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -92,6 +95,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             } else {
                 Exit::Done
             };
+            if service::is_started_on_a_connection() {
+                return misstarted(&error).into();
+            }
             // Nobody to tell if standard error is closed.
             error.print().ok();
             return exit.into();
@@ -107,6 +113,23 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::ReadKeys(arguments) => arguments.run(),
     }
     .into()
+}
+
+/// A command line that is good for nothing in the configuration of inetd or its like: the peer hears 421, never the
+/// usage.
+fn misstarted(error: &clap::Error) -> Exit {
+    report::init(LogFormat::default(), LogTo::default(), Level::INFO, true);
+    let started = service::started_with();
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let exit = failed(
+        &format!("cannot serve the connection: {first} (correct the command line)"),
+        Exit::Usage,
+    );
+    if let Ok(Started::Connection(connection)) = started {
+        crate::serve::turn_away(&connection);
+    }
+    exit
 }
 
 /// Logs an error on its way out.

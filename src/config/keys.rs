@@ -209,6 +209,10 @@ keys! {
     SERVE_METRICS_FILE = Serve."metrics_file" Path Unset("no file with metrics");
         "A file to write the metrics to, four times a minute, for the textfile collector of the node exporter: its name must \
         end in .prom. The service's user must be able to write into its directory."
+    SERVE_RUNTIME = Serve."runtime_directory" Path Value(r#""/run/turnabout""#);
+        "Where the processes of this service tell one another which customer is being served, so that none is served \
+        twice at a time however many there are (inetd starts one for each connection). It belongs to the service's \
+        user, and is made if turnabout is started as root and it is not there. Nothing in it is needed after a restart."
 
     LIMIT_CONNECTIONS = Limits."connections" Number Value("10000");
         "Connections open at the same time. One more is told 421 and closed."
@@ -240,6 +244,9 @@ keys! {
     LIMIT_STOP = Limits."stop_time" Duration Value(r#""5m""#);
         "How long connections that go through the relay may go on after SIGTERM. Those that are with the mail server \
         itself do not need turnabout any more."
+    LIMIT_LENT = Limits."lent_time" Duration Value(r#""10m""#);
+        "Started by inetd in wait mode: how long nobody may be connected before turnabout exits, so that inetd listens \
+        again and starts it for the next customer. No other start looks at it."
 
     POSTFIX_SERVICE = Postfix."service" Text Value(r#""odmr""#);
         "The name of the delivery service for on-demand domains, the first column of its line in master.cf and the \

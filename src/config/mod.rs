@@ -58,6 +58,12 @@ pub struct Config {
     pub fetch_desk: Desk,
 }
 
+/// The fully qualified name of this machine, where there is no configuration to say another; nothing if it has none.
+#[must_use]
+pub fn own_name() -> Option<String> {
+    hostname::qualified().ok()
+}
+
 impl Config {
     /// The providers of these names, in this order; `path` only names the file in errors.
     ///

@@ -50,6 +50,8 @@ pub struct Serve {
     pub retry_interval: Duration,
     /// What it shows of itself, and where.
     pub desk: Desk,
+    /// Where the processes of this service meet.
+    pub runtime_directory: PathBuf,
     /// What connections may take.
     pub limits: Limits,
     /// Settings of the hand-off to Postfix.
@@ -158,6 +160,7 @@ impl Serve {
                 .unwrap_or_default(),
             retry_interval: section.duration(&keys::SERVE_RETRY, Duration::ZERO, "")?,
             desk: Desk::of_serve(section)?,
+            runtime_directory: section.required_path(&keys::SERVE_RUNTIME)?,
             limits: Limits::read(&section.table("limits", keys::Table::Limits)?)?,
             postfix: PostfixKeys::read(&section.table("postfix", keys::Table::Postfix)?)?,
             exim: EximKeys::read(&section.table("exim", keys::Table::Exim)?)?,

@@ -11,7 +11,6 @@ mod talk;
 
 use crate::config;
 use crate::control::write_last;
-use crate::handoff::inherited;
 use crate::report::{Ledger, Role};
 use crate::tls::HandoffTls;
 use crate::wire::{KernelTls, Relays};
@@ -46,7 +45,6 @@ pub struct Options {
 /// # Errors
 /// When the runtime cannot be started or standard output cannot be written.
 pub fn run(options: Options) -> io::Result<Vec<End>> {
-    inherited::note();
     // One connection needs no thread pool.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -18,6 +18,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) enum Begins {
     /// With our greeting in the clear.
     InClear,
+    /// In the clear, and our greeting has been said.
+    Greeted,
     /// With a TLS handshake (RFC 8314 3).
     WithTls,
 }
@@ -77,7 +79,7 @@ fn admit(sessions: &mut JoinSet<()>, state: &Arc<State>, stream: TcpStream, begi
 /// handshakes are not made for those that are too many.
 fn said(begins: Begins, code: &'static str) -> &'static str {
     match begins {
-        Begins::InClear => code,
+        Begins::InClear | Begins::Greeted => code,
         Begins::WithTls => "closed",
     }
 }

@@ -35,8 +35,9 @@ pub(super) struct Part<'a> {
 pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String {
     let Turn {
         ready,
-        reserved,
+        mut reserved,
         next_hops,
+        ..
     } = turn;
     reserved.had_its_turn();
     part.closing.outcome(Outcome::Broken);

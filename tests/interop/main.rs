@@ -15,6 +15,7 @@
     unreachable_pub
 )]
 
+mod activation;
 mod customers;
 mod delivery;
 mod demo;

@@ -8,8 +8,8 @@
 mod told;
 
 use super::HandoffError;
-use super::inherited;
 use crate::config::CommandPeer;
+use crate::service::inherited;
 use crate::wire::{Carriage, RelayEnd, RelayView, Released};
 use nix::unistd::{AccessFlags, User, access};
 use std::ffi::OsString;

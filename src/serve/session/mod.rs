@@ -56,12 +56,12 @@ pub(super) async fn serve(state: Arc<State>, mut wire: Wire, begins: Begins, adm
     };
     // Boxed: what a future takes by value it holds twice.
     let session = Box::new(Session::new(&state, &files, wire, closing, seed));
-    let (mut closing, outcome) = session.until_the_turn().await;
+    let (mut closing, outcome) = session.until_the_turn(begins).await;
     let end = match outcome {
         Outcome::Over(end) => end,
         Outcome::Turned(turned) => {
             let (wire, turn, proof) = *turned;
-            closing.handoff(state.handoff.name());
+            closing.handoff(files.serve.handoff.name());
             let part = turned::Part {
                 state: &state,
                 files: &files,
@@ -173,9 +173,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn until_the_turn(mut self: Box<Self>) -> (report::Session, Outcome) {
+    async fn until_the_turn(mut self: Box<Self>, begins: Begins) -> (report::Session, Outcome) {
         self.closing.state(Doing::Login);
-        let mut next: Next = Ok(Action::Say(self.machine.greeting()));
+        let mut next: Next = match begins {
+            Begins::InClear | Begins::WithTls => Ok(Action::Say(self.machine.greeting())),
+            Begins::Greeted => self.listen().await,
+        };
         loop {
             next = match next {
                 Err(end) => return (self.closing, Outcome::Over(end.to_owned())),

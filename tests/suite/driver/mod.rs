@@ -3,6 +3,7 @@
 //!
 //! Everything started here is ended by its id when its value is dropped, also by a panic.
 
+mod one;
 mod peer;
 mod postfix;
 mod process;
@@ -11,6 +12,7 @@ mod receiver;
 mod secure;
 mod serve;
 
+pub use one::{Inetd, One};
 pub use peer::Peer;
 pub use postfix::{Message, install, write_open};
 pub use process::{Running, until};
