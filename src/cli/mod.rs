@@ -76,8 +76,8 @@ impl Command {
     /// Does it run by itself, so that its lines are for whoever looks later?
     fn is_service(&self) -> bool {
         match self {
-            Self::Serve(_) | Self::Fetch(_) | Self::ReadKeys(_) => true,
-            Self::Passwd(_) | Self::Status(_) => false,
+            Self::Serve(_) | Self::Fetch(_) => true,
+            Self::Passwd(_) | Self::Status(_) | Self::ReadKeys(_) => false,
         }
     }
 }

@@ -27,5 +27,6 @@ mod newer;
 mod others;
 mod queue;
 mod starttls;
+mod status;
 mod tls;
 mod trust;
