@@ -84,6 +84,7 @@ mod smtp_line;
 mod smtp_reply;
 mod status_control;
 mod status_serve;
+mod status_watch;
 mod tls_certificates;
 mod tls_files;
 mod tls_refusals;
