@@ -1,5 +1,8 @@
 //! The command line: one file per command.
 
+mod catch;
+mod check;
+mod completions;
 mod exit;
 mod fetch;
 pub mod passwd;
@@ -63,21 +66,32 @@ enum Command {
     Serve(serve::Args),
     /// Be the customer: fetch the mail of this machine's domains from a provider.
     Fetch(Box<fetch::Args>),
+    /// Receive turned connections from another container and run the mail server on them.
+    Catch(catch::Args),
     /// Make, change or remove an account of the provider.
     Passwd(passwd::Args),
     /// Show what a running service is doing.
     Status(status::Args),
+    /// Look at the configuration and the machine, and say what is not right.
+    Check(check::Args),
     /// Read certificates and keys as root for `serve`, which starts this itself.
     #[command(hide = true)]
     ReadKeys(read_keys::Args),
+    /// Write the completions for a shell, for packages.
+    #[command(hide = true)]
+    Completions(completions::Args),
 }
 
 impl Command {
     /// Does it run by itself, so that its lines are for whoever looks later?
     fn is_service(&self) -> bool {
         match self {
-            Self::Serve(_) | Self::Fetch(_) => true,
-            Self::Passwd(_) | Self::Status(_) | Self::ReadKeys(_) => false,
+            Self::Serve(_) | Self::Fetch(_) | Self::Catch(_) => true,
+            Self::Passwd(_)
+            | Self::Status(_)
+            | Self::Check(_)
+            | Self::Completions(_)
+            | Self::ReadKeys(_) => false,
         }
     }
 }
@@ -108,9 +122,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Command::Serve(arguments) => arguments.run(&cli.config),
         Command::Fetch(arguments) => arguments.run(&cli.config),
+        Command::Catch(arguments) => arguments.run(),
         Command::Passwd(arguments) => passwd(&arguments, &cli.config),
         Command::Status(arguments) => arguments.run(&cli.config),
+        Command::Check(arguments) => arguments.run(&cli.config),
         Command::ReadKeys(arguments) => arguments.run(),
+        Command::Completions(arguments) => arguments.run(),
     }
     .into()
 }

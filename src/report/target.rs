@@ -108,14 +108,13 @@ impl Target {
     pub(super) fn choose(to: LogTo, stderr: Stderr, format: LogFormat, service: bool) -> Self {
         let safe = stderr != Stderr::Socket;
         match to {
-            LogTo::Syslog => Self::Syslog,
             LogTo::Journal => Self::Journal,
             LogTo::Stderr if safe => Self::Stderr(stderr.reader()),
             LogTo::Auto if stderr == Stderr::Journal && format == LogFormat::Text => Self::Journal,
             LogTo::Auto if safe && !(service && stderr == Stderr::Nothing) => {
                 Self::Stderr(stderr.reader())
             }
-            LogTo::Auto | LogTo::Stderr => Self::Syslog,
+            LogTo::Auto | LogTo::Stderr | LogTo::Syslog => Self::Syslog,
         }
     }
 }

@@ -16,15 +16,20 @@
 )]
 
 mod activation;
+mod check;
+mod confined;
+mod containers;
 mod customers;
 mod delivery;
 mod demo;
+mod docker;
 mod handoff;
 mod kernel;
 mod lab;
 mod loss;
 mod newer;
 mod others;
+mod package;
 mod queue;
 mod starttls;
 mod status;

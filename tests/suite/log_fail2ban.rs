@@ -79,12 +79,13 @@ fn fail2ban_sees_each_failed_login_and_each_refusal_by_a_limit_once_and_nothing_
 
     // A good session, and one that imitates a bad one where it may say what it likes: nothing of it counts.
     for (number, imitation) in IMITATIONS.iter().enumerate() {
-        let mut peer = Peer::connect_from(&format!("127.0.2.{}", number + 1), four);
+        let mut peer =
+            Peer::connect_from([127, 0, 2, u8::try_from(number + 1).unwrap()].into(), four);
         assert_eq!(peer.reply().0, 220);
         peer.ask(&format!("EHLO {imitation}"));
         peer.ask(imitation);
     }
-    let mut peer = Peer::connect_from("127.0.0.3", four);
+    let mut peer = Peer::connect_from("127.0.0.3".parse().unwrap(), four);
     assert_eq!(peer.reply().0, 220);
     assert_eq!(peer.code("EHLO customer.example.org"), 250);
     assert_eq!(peer.login(Mechanism::CramMd5, ALICE), 235);
@@ -103,12 +104,12 @@ fn fail2ban_sees_each_failed_login_and_each_refusal_by_a_limit_once_and_nothing_
     for (number, imitation) in IMITATIONS.iter().enumerate() {
         // Each from another network: guesses from one are slowed down.
         let from = format!("127.0.{}.1", 10 + number);
-        let mut peer = Peer::connect_from(&from, four);
+        let mut peer = Peer::connect_from(from.parse().unwrap(), four);
         assert_eq!(peer.reply().0, 220);
         assert_eq!(peer.code("EHLO customer.example.org"), 250);
         assert_eq!(plain(&mut peer, imitation), 535, "{imitation}");
         wanted.push(from.clone());
-        let mut more = Peer::connect_from(&from, four);
+        let mut more = Peer::connect_from(from.parse().unwrap(), four);
         assert_eq!(more.reply().0, 421);
         wanted.push(from);
     }

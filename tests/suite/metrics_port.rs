@@ -100,7 +100,7 @@ fn busy(keys: &str) -> Serve {
     });
     // Each from another address, so that the limit does not meet them.
     let at = |host: &str| {
-        let mut peer = Peer::connect_from(host, serve.address());
+        let mut peer = Peer::connect_from(host.parse().unwrap(), serve.address());
         assert_eq!(peer.reply().0, 220);
         assert_eq!(peer.code("EHLO customer.example.org"), 250);
         peer
@@ -115,7 +115,7 @@ fn busy(keys: &str) -> Serve {
     assert_eq!(bob.login(cram, BOB), 235);
     assert_eq!(bob.code("ATRN example.org"), 450);
     assert_eq!(bob.code("ATRN"), 453);
-    let mut refused = Peer::connect_from("127.0.0.3", serve.address());
+    let mut refused = Peer::connect_from("127.0.0.3".parse().unwrap(), serve.address());
     assert_eq!(refused.reply().0, 421);
     assert_eq!(bob.code("QUIT"), 221);
     let mut mallory = at("127.0.0.4");

@@ -36,7 +36,9 @@ impl Watched {
     }
 
     fn shows(&self, words: &str, times: usize) {
-        until(words, || (self.text().matches(words).count() >= times).then_some(()));
+        until(words, || {
+            (self.text().matches(words).count() >= times).then_some(())
+        });
     }
 
     fn ends_well(&mut self) {
@@ -97,7 +99,10 @@ fn a_pipe_gets_block_after_block_and_no_control_character() {
     kill(id, Signal::SIGINT).unwrap();
     watched.ends_well();
     let text = watched.text();
-    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    assert!(
+        !text.chars().any(|c| c.is_control() && c != '\n'),
+        "{text:?}"
+    );
 }
 
 #[test]
