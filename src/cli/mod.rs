@@ -20,7 +20,7 @@ use tracing::Level;
 pub use exit::Exit;
 
 use crate::config;
-use crate::report::{self, LogFormat};
+use crate::report::{self, LogFormat, LogTo};
 use crate::service::{self, Started};
 
 /// On-Demand Mail Relay (ODMR, RFC 2645) for the mail server you already run.
@@ -41,6 +41,16 @@ pub struct Cli {
         default_value_t
     )]
     log_format: LogFormat,
+
+    /// Where log lines go.
+    #[arg(
+        long,
+        global = true,
+        value_name = "TARGET",
+        value_enum,
+        default_value_t
+    )]
+    log_to: LogTo,
 
     /// The least level to log: error, warn, info, debug or trace.
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
@@ -72,6 +82,20 @@ enum Command {
     Completions(completions::Args),
 }
 
+impl Command {
+    /// Does it run by itself, so that its lines are for whoever looks later?
+    fn is_service(&self) -> bool {
+        match self {
+            Self::Serve(_) | Self::Fetch(_) | Self::Catch(_) => true,
+            Self::Passwd(_)
+            | Self::Status(_)
+            | Self::Check(_)
+            | Self::Completions(_)
+            | Self::ReadKeys(_) => false,
+        }
+    }
+}
+
 /// Runs a command line, program name first; everything the program does begins here.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Before anything is opened that is to stay.
@@ -93,7 +117,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return exit.into();
         }
     };
-    report::init(cli.log_format, cli.log_level);
+    let service = cli.command.is_service();
+    report::init(cli.log_format, cli.log_to, cli.log_level, service);
     match cli.command {
         Command::Serve(arguments) => arguments.run(&cli.config),
         Command::Fetch(arguments) => arguments.run(&cli.config),
@@ -110,7 +135,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// A command line that is good for nothing in the configuration of inetd or its like: the peer hears 421, never the
 /// usage.
 fn misstarted(error: &clap::Error) -> Exit {
-    report::init(LogFormat::default(), Level::INFO);
+    report::init(LogFormat::default(), LogTo::default(), Level::INFO, true);
     let started = service::started_with();
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();

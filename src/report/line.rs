@@ -1,7 +1,6 @@
 //! An event becomes a line.
 
 use std::fmt::{self, Debug, Write};
-use std::os::linux::fs::MetadataExt;
 use std::time::SystemTime;
 
 use tracing::field::{Field, Visit};
@@ -26,15 +25,8 @@ pub(super) enum Reader {
     Person,
     /// A file or a pipe: the time is needed.
     File,
-}
-
-/// True if standard error is the journal's stream; the variable alone may be inherited.
-pub(super) fn is_journal() -> bool {
-    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
-        return false;
-    };
-    std::fs::metadata("/proc/self/fd/2")
-        .is_ok_and(|stderr| stream == format!("{}:{}", stderr.st_dev(), stderr.st_ino()))
+    /// A syslog daemon, which knows time and level.
+    Daemon,
 }
 
 /// Fields as they stand in a line: `a=1 b="x y"`, or `"a":1,"b":"x y"`.
@@ -101,18 +93,11 @@ where
                 json_string(&pairs.message)
             )?,
             (LogFormat::Text, Reader::Journal) => write!(writer, "<{}>", priority(level))?,
-            (LogFormat::Text, Reader::Person) => {}
+            (LogFormat::Text, Reader::Person | Reader::Daemon) => {}
             (LogFormat::Text, Reader::File) => write!(writer, "{time} ")?,
         }
         match self.format {
-            LogFormat::Text => {
-                write!(writer, "{level} ")?;
-                for c in pairs.message.chars() {
-                    write_printable(&mut writer, c)?;
-                }
-                let blank = if pairs.text.is_empty() { "" } else { " " };
-                writeln!(writer, "{blank}{}", pairs.text)
-            }
+            LogFormat::Text => writeln!(writer, "{}", shown(level, &pairs)),
             LogFormat::Json => {
                 let comma = if pairs.text.is_empty() { "" } else { "," };
                 writeln!(writer, "{comma}{}}}", pairs.text)
@@ -121,8 +106,22 @@ where
     }
 }
 
+/// The text line: level, message, fields.
+pub(super) fn shown(level: Level, pairs: &Pairs) -> String {
+    let mut line = format!("{level} ");
+    for c in pairs.message.chars() {
+        // Writing to a string does not fail.
+        write_printable(&mut line, c).ok();
+    }
+    if !pairs.text.is_empty() {
+        line.push(' ');
+        line.push_str(&pairs.text);
+    }
+    line
+}
+
 /// The level as syslog and the journal number it.
-fn priority(level: Level) -> u8 {
+pub(super) fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
         Level::WARN => 4,
@@ -133,14 +132,14 @@ fn priority(level: Level) -> u8 {
 
 /// Collects the message and the other fields of one event or span.
 #[derive(Debug)]
-struct Pairs {
+pub(super) struct Pairs {
     format: LogFormat,
     message: String,
     text: String,
 }
 
 impl Pairs {
-    fn new(format: LogFormat) -> Pairs {
+    pub(super) fn new(format: LogFormat) -> Pairs {
         Pairs {
             format,
             message: String::new(),

@@ -85,7 +85,7 @@ fn rules(
         .add_rules(path_beneath_rules(KERNEL, read))?
         .add_rules(path_beneath_rules(own, read))?
         .add_rules(path_beneath_rules(
-            [&serve.runtime_directory],
+            written(serve),
             AccessFs::from_all(RIGHTS) & !AccessFs::Execute,
         ))?
         .add_rules(path_beneath_rules(
@@ -98,6 +98,17 @@ fn rules(
         LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => 0,
     };
     Ok((status.ruleset, abi))
+}
+
+/// The directories in which files are made: for the customers that are served, and for what the service shows.
+fn written(serve: &config::Serve) -> BTreeSet<PathBuf> {
+    let desk = &serve.desk;
+    let shown = desk.control.iter().chain(&desk.metrics_file);
+    let mut all: BTreeSet<PathBuf> = shown
+        .filter_map(|file| file.parent().map(Path::to_path_buf))
+        .collect();
+    all.insert(serve.runtime_directory.clone());
+    all
 }
 
 /// Where Postfix's programs are, if not with the system's: with what belongs to them beside.

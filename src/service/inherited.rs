@@ -10,6 +10,10 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 const DESCRIPTORS: &str = "/proc/self/fd";
+const DESCRIPTORS_INFO: &str = "/proc/self/fdinfo";
+
+/// `O_CLOEXEC`, as the kernel shows it among the flags of a descriptor.
+const CLOSED_ON_EXEC: u32 = nix::libc::O_CLOEXEC.unsigned_abs();
 
 static INHERITED: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
@@ -22,13 +26,21 @@ pub fn note() {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|descriptor| *descriptor > 2)
         .collect();
-    // The directory itself was among them, and is closed by now.
-    let still_open = open.into_iter().filter(|descriptor| {
-        let link = Path::new(DESCRIPTORS).join(descriptor.to_string());
-        fs::read_link(link).is_ok()
-    });
+    // What is closed on exec did not come from outside: the log's socket, for instance. Nor did the directory
+    // itself, which was among them and is closed by now.
+    let still_open = open
+        .into_iter()
+        .filter(|descriptor| is_kept_on_exec(*descriptor));
     let mut inherited = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
     *inherited = still_open.collect();
+}
+
+fn is_kept_on_exec(descriptor: RawFd) -> bool {
+    let info = Path::new(DESCRIPTORS_INFO).join(descriptor.to_string());
+    let flags = fs::read_to_string(info).unwrap_or_default();
+    let flags = flags.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & CLOSED_ON_EXEC == 0)
 }
 
 /// One of them is closed now, and its number may be anybody's.

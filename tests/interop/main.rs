@@ -33,5 +33,6 @@ mod package;
 mod queue;
 mod readme;
 mod starttls;
+mod status;
 mod tls;
 mod trust;

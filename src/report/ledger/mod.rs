@@ -170,7 +170,6 @@ impl Rows {
             self.last.pop_first();
         }
         let past = self.last.get(name).and_then(|last| last.succeeded);
-        let past = past.or_else(|| self.past.get(name).and_then(|past| past.succeeded));
         self.last.insert(name.to_owned(), last.after(past));
     }
 

@@ -223,9 +223,10 @@ impl Sheet<'_> {
     fn providers(&mut self, rows: &Rows) -> fmt::Result {
         let mut all = rows.past.clone();
         for (name, last) in &rows.last {
+            let before = all.get(name).and_then(|past| past.succeeded);
             let now = Past {
                 at: Some(last.at),
-                succeeded: last.succeeded,
+                succeeded: last.succeeded.or(before),
                 seconds: Some(last.seconds),
                 good: Some(last.outcome.is_good()),
             };
