@@ -47,12 +47,14 @@
 //! wire       one peer: lines in, replies out, release() the only way to the descriptor
 //! queue      the mail server's queue: is there mail, flush it (Postfix, Exim)
 //! config     turnabout.toml: one table of keys
-//! report     what happened: one event, one line
+//! report     what happened: one event, one line; the ledger of sessions, and what is counted
 //! service    what we were started with (inetd, systemd, by hand), and what a service manager hears
 //! handoff    provider: postfix_cache, exim_continue    customer: postfix_pass, exec
 //! accounts   who may log in and fetch which domains
+//! control    what a service shows: status on a socket, metrics on a port or in a file
 //! serve      the provider's process: listen, drop root, drive sessions, reload, stop
 //! fetch      the customer's process: dial, drive, hand over, report
+//! check      the configuration and the machine, read as a careful colleague would
 //! cli        one file a command
 //! ```
 //!
@@ -63,8 +65,8 @@
 //!
 //! ```text
 //! 5  cli
-//! 4  serve   fetch
-//! 3  handoff   accounts
+//! 4  serve   fetch   check
+//! 3  handoff   accounts   control
 //! 2  wire   queue   config   report   service
 //! 1  odmr   tls
 //! 0  smtp   sasl
@@ -73,8 +75,10 @@
 #![deny(unsafe_code)]
 
 pub mod accounts;
+pub mod check;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod fetch;
 pub mod handoff;
 pub mod odmr;

@@ -1,10 +1,13 @@
 //! The command line: one file per command.
 
+mod completions;
+mod check;
 mod exit;
 mod fetch;
 pub mod passwd;
 mod read_keys;
 mod serve;
+mod status;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -54,9 +57,16 @@ enum Command {
     Fetch(Box<fetch::Args>),
     /// Make, change or remove an account of the provider.
     Passwd(passwd::Args),
+    /// Show what a running service is doing.
+    Status(status::Args),
+    /// Look at the configuration and the machine, and say what is not right.
+    Check(check::Args),
     /// Read certificates and keys as root for `serve`, which starts this itself.
     #[command(hide = true)]
     ReadKeys(read_keys::Args),
+    /// Write the completions for a shell, for packages.
+    #[command(hide = true)]
+    Completions(completions::Args),
 }
 
 /// Runs a command line, program name first; everything the program does begins here.
@@ -85,7 +95,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(arguments) => arguments.run(&cli.config),
         Command::Fetch(arguments) => arguments.run(&cli.config),
         Command::Passwd(arguments) => passwd(&arguments, &cli.config),
+        Command::Status(arguments) => arguments.run(&cli.config),
+        Command::Check(arguments) => arguments.run(&cli.config),
         Command::ReadKeys(arguments) => arguments.run(),
+        Command::Completions(arguments) => arguments.run(),
     }
     .into()
 }

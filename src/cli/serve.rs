@@ -98,7 +98,7 @@ fn check(path: &Path, settings: &Serve) -> Exit {
 /// Whose fault a start that failed is.
 fn exit(error: &ServeError) -> Exit {
     match error {
-        ServeError::Listen(_) => Exit::Unavailable,
+        ServeError::Listen(_) | ServeError::Metrics(..) => Exit::Unavailable,
         ServeError::Privileges(_) => Exit::Refused,
         ServeError::Accounts(_)
         | ServeError::Misfit(_)

@@ -3,6 +3,7 @@
 use super::memory::Note;
 use super::report::{End, Report};
 use super::talk::{Stop, Talk, lost};
+use crate::control::follow;
 use crate::handoff::customer::Carried;
 use crate::tls::HandoffTls;
 use crate::wire::follow::Followed;
@@ -48,11 +49,15 @@ pub(super) async fn hand_over(mut talk: Talk<'_>, report: &mut Report) -> Result
         .map_err(|error| lost(&error, "the turn"))?;
     let carriage = released.carriage().clone();
     report.carried = Some(carriage.name());
+    let view = released.view();
     let taken = ready
         .commit(released, &talk.hostname)
         .await
         .map_err(|error| Stop(End::TryLater, error.to_string()))?;
     let to = talk.provider.handoff.name();
+    talk.closing.handoff(to);
+    talk.closing.carried(carriage.name());
+    talk.closing.handed_over(follow(view));
     tracing::info!(
         session = talk.id,
         handoff = to,

@@ -4,9 +4,13 @@
 
 mod acceptor;
 mod activation;
+mod admission;
 mod asking;
 mod certificates;
+mod confine;
+mod crowd;
 mod failures;
+mod guesses;
 mod handshake;
 pub mod keys;
 mod listener;
@@ -30,6 +34,7 @@ use certificates::Certificates;
 use keys::KeyReader;
 use state::State;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -80,6 +85,9 @@ pub enum ServeError {
     /// The mail server.
     #[error(transparent)]
     Handoff(#[from] crate::handoff::HandoffError),
+    /// The address for metrics is not to be had.
+    #[error("cannot listen on {0} for metrics: {1} (correct serve.metrics)")]
+    Metrics(SocketAddr, io::Error),
     /// The runtime or the signals.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),

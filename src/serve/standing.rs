@@ -8,6 +8,7 @@
 use super::acceptor::{self, Begins};
 use super::activation::Listeners;
 use super::certificates::{self, Certificates};
+use super::confine::confine;
 use super::keys::KeyReader;
 use super::mail_server::MailServer;
 use super::places::Places;
@@ -16,6 +17,7 @@ use super::state::{Files, State};
 use super::{Options, ServeError, Stops, ends, fits, last_sessions, listener, privileges, reload};
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
+use crate::control::{Desk, DeskSettings, MetricsListener};
 use crate::handoff::provider::ProviderHandoff;
 use crate::service::{self, notify};
 use nix::unistd::geteuid;
@@ -42,6 +44,7 @@ pub fn run(options: Options, started: Vec<service::Listener>) -> Result<(), Serv
     } else {
         Listeners::of(started, &options.serve)?
     };
+    let metrics = metrics(options.serve.desk.metrics)?;
     listener::raise_descriptor_limit();
     let user = match &options.serve.user {
         Some(user) => user.clone(),
@@ -60,6 +63,7 @@ pub fn run(options: Options, started: Vec<service::Listener>) -> Result<(), Serv
     let accounts = Arc::new(Accounts::load(&options.serve.accounts, &key)?);
     fits(&options.serve, &accounts)?;
     let tls = certificates.load(&options.serve, &accounts)?;
+    confine(&options.serve, Some(&options.config_file));
     // Password hashes may take tens of megabytes each and all of a processor: a few at a time,
     // the others wait.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -76,6 +80,7 @@ pub fn run(options: Options, started: Vec<service::Listener>) -> Result<(), Serv
         config_file: options.config_file,
         listeners,
         lent,
+        metrics,
         certificates,
         key,
         places,
@@ -91,6 +96,7 @@ struct Ready {
     config_file: PathBuf,
     listeners: Listeners,
     lent: bool,
+    metrics: Option<MetricsListener>,
     certificates: Certificates,
     key: StandInKey,
     places: Option<Places>,
@@ -123,6 +129,7 @@ async fn serve(ready: Ready, files: Files) -> Result<(), ServeError> {
         config_file,
         listeners,
         lent,
+        metrics,
         mut certificates,
         key,
         places,
@@ -153,6 +160,7 @@ async fn serve(ready: Ready, files: Files) -> Result<(), ServeError> {
     let mut look = every(certificates::LOOK);
     let mut pulse = Pulse::new(lent_time);
     let mut beat = every(pulse.interval());
+    let desk = desk(&state, metrics);
     notify::ready(&state.figures().to_string());
     loop {
         tokio::select! {
@@ -175,8 +183,29 @@ async fn serve(ready: Ready, files: Files) -> Result<(), ServeError> {
     ends.stop.send_replace(true);
     notify::stopping(super::STOP_TIME + state.files().serve.limits.stop_time);
     last_sessions(&state, acceptors, &ends).await;
+    desk.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Listens for Prometheus, if it is to be answered.
+fn metrics(address: Option<SocketAddr>) -> Result<Option<MetricsListener>, ServeError> {
+    let bind = |at| MetricsListener::bind(at).map_err(|error| ServeError::Metrics(at, error));
+    address.map(bind).transpose()
+}
+
+/// What the service shows of itself, as the user that it is now.
+fn desk(state: &State, metrics: Option<MetricsListener>) -> Desk {
+    let wanted = state.files().serve.desk.clone();
+    if let Some(address) = metrics.as_ref().and_then(|one| one.address().ok()) {
+        tracing::info!(%address, "metrics at /metrics");
+    }
+    let settings = DeskSettings {
+        control: wanted.control,
+        metrics,
+        metrics_file: wanted.metrics_file,
+    };
+    Desk::open(&state.ledger, settings)
 }
 
 fn every(period: Duration) -> tokio::time::Interval {

@@ -16,6 +16,8 @@
 )]
 
 mod activation;
+mod confined;
+mod check;
 mod customers;
 mod delivery;
 mod demo;
@@ -25,6 +27,7 @@ mod lab;
 mod loss;
 mod newer;
 mod others;
+mod package;
 mod queue;
 mod starttls;
 mod tls;

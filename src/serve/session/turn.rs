@@ -4,7 +4,7 @@
 use super::{LOST, Next, Outcome, Session};
 use crate::odmr::Turned;
 use crate::odmr::provider::{Action, QueueAnswer, Request};
-use crate::report::{self, safe};
+use crate::report::{self, State as Doing, safe};
 use crate::serve::asking::{self, Turn};
 use crate::smtp::Reply;
 use crate::tls::HandoffTls;
@@ -44,7 +44,11 @@ impl Session<'_> {
         }
         self.turn = asked.turn;
         let pending = self.wire.pending().await.map_err(|_| LOST)?;
-        Ok(self.machine.answered(asked.answer, pending))
+        let action = self.machine.answered(asked.answer, pending);
+        if matches!(action, Action::Say(_)) {
+            self.closing.state(Doing::LoggedIn);
+        }
+        Ok(action)
     }
 
     /// How the connection can go, and why not through the kernel.
@@ -115,6 +119,8 @@ impl Session<'_> {
         let limit = self.files.serve.limits.command_time;
         let end = match timeout(limit, wire.send(&reply.to_bytes())).await {
             Ok(Ok(())) => {
+                self.closing.atrn(reply.code);
+                self.closing.state(Doing::Turned);
                 tracing::info!(
                     session = self.closing.id(), user = %safe(proof.user()),
                     domains = %proof.domains().map_or_else(String::new, ToString::to_string),

@@ -13,7 +13,7 @@ mod secure;
 mod serve;
 
 pub use one::{Inetd, One};
-pub use peer::Peer;
+pub use peer::{Peer, connected_from};
 pub use postfix::{Message, install, write_open};
 pub use process::{Running, until};
 pub use provider::{

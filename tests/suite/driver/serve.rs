@@ -170,9 +170,18 @@ fn write_config(path: &Path, setup: &Setup, directory: &tempfile::TempDir) {
         "" => String::new(),
         user => format!("user = \"{user}\"\n"),
     };
+    let control = match setup.keys.contains("control =") {
+        true => String::new(),
+        false => format!("control = \"{directory}/control.sock\"\n"),
+    };
+    // The fakes of the mail server write into their own directory.
+    let landlock = match setup.keys.contains("landlock") {
+        true => "",
+        false => "landlock = false\n",
+    };
     let text = format!(
-        "[serve]\nlisten = [{}]\ntls = \"{}\"\nhostname = \"provider.example.com\"\n\
-         accounts = \"{directory}/accounts.toml\"\nruntime_directory = \"{directory}/run\"\n{user}{}\n\
+        "[serve]\n{control}listen = [{}]\ntls = \"{}\"\nhostname = \"provider.example.com\"\n\
+         accounts = \"{directory}/accounts.toml\"\nruntime_directory = \"{directory}/run\"\n{user}{landlock}{}\n\
          [serve.limits]\n{}\n[serve.postfix]\ncommand_directory = \"{directory}/postfix\"\n{}\n\
          [serve.exim]\ncommand = \"{directory}/exim\"\n",
         setup.listen,
