@@ -1,7 +1,7 @@
 //! The command line: one file per command.
 
-mod completions;
 mod check;
+mod completions;
 mod exit;
 mod fetch;
 pub mod passwd;

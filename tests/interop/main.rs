@@ -16,8 +16,8 @@
 )]
 
 mod activation;
-mod confined;
 mod check;
+mod confined;
 mod customers;
 mod delivery;
 mod demo;

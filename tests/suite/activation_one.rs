@@ -239,6 +239,8 @@ fn a_wrong_configuration_is_one_line_in_the_log_and_421_to_the_peer() {
     let (mut peer, one) = inetd.start();
     let (code, text) = peer.reply();
     assert_eq!(code, 421, "{text}");
+    // The name, or the address, of this machine comes first (RFC 5321 4.2).
+    assert!(text.ends_with(" no service now, try later"), "{text}");
     peer.stream.shutdown(std::net::Shutdown::Both).unwrap();
     let (status, log) = one.ended();
     assert_eq!((status.code(), log.lines().count()), (Some(78), 1), "{log}");
