@@ -49,12 +49,13 @@
 //! config     turnabout.toml: one table of keys
 //! report     what happened: one event, one line; the ledger of sessions, and what is counted
 //! service    what we were started with (inetd, systemd, by hand), and what a service manager hears
-//! handoff    provider: postfix_cache, exim_continue    customer: postfix_pass, exec
+//! handoff    provider: postfix_cache, exim_continue    customer: postfix_pass, exec, catch
 //! accounts   who may log in and fetch which domains
 //! control    what a service shows: status on a socket, metrics on a port or in a file
 //! serve      the provider's process: listen, drop root, drive sessions, reload, stop
 //! fetch      the customer's process: dial, drive, hand over, report
 //! check      the configuration and the machine, read as a careful colleague would
+//! catch      the mail server's end of a hand-off between containers: receive, check, run it
 //! cli        one file a command
 //! ```
 //!
@@ -65,7 +66,7 @@
 //!
 //! ```text
 //! 5  cli
-//! 4  serve   fetch   check
+//! 4  serve   fetch   check   catch
 //! 3  handoff   accounts   control
 //! 2  wire   queue   config   report   service
 //! 1  odmr   tls
@@ -75,6 +76,7 @@
 #![deny(unsafe_code)]
 
 pub mod accounts;
+pub mod catch;
 pub mod check;
 pub mod cli;
 pub mod config;

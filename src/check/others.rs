@@ -25,7 +25,7 @@ pub(super) async fn exec(
         return;
     };
     let place = format!("providers.{}.command", provider.name);
-    ready(provider, &place, findings);
+    ready(provider, &place, findings).await;
     if let Some(open) = access::changeable_by_others(Path::new(program)) {
         findings
             .error(
@@ -56,10 +56,10 @@ pub(super) async fn exec(
 }
 
 /// What a fetch would find before it asks for the mail.
-fn ready(provider: &Provider, place: &str, findings: &mut Findings) {
+pub(super) async fn ready(provider: &Provider, place: &str, findings: &mut Findings) {
     let relay_possible =
         provider.tls != ProviderTls::None && provider.handoff_tls != HandoffTls::Kernel;
-    if let Err(error) = customer::prepare(&provider.handoff, relay_possible) {
+    if let Err(error) = customer::prepare(&provider.handoff, relay_possible).await {
         let added = findings.error(place, error.to_string());
         if matches!(
             &provider.handoff,

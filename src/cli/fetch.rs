@@ -91,11 +91,11 @@ struct Options {
     #[arg(long, requires = "host")]
     plaintext_without_tls: bool,
 
-    /// How the connection reaches the mail server here: postfix-pass or exec [default: postfix-pass].
+    /// How the connection reaches the mail server here: postfix-pass, exec or catch [default: postfix-pass].
     #[arg(long, value_name = "KIND", requires = "host")]
     handoff: Option<String>,
 
-    /// With postfix-pass: the socket of Postfix's service of type pass.
+    /// With postfix-pass: the socket of Postfix's service of type pass. With catch: that of turnabout catch.
     #[arg(long, value_name = "SOCKET", requires = "host")]
     socket: Option<String>,
 

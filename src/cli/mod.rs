@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod catch;
 mod check;
 mod completions;
 mod exit;
@@ -55,6 +56,8 @@ enum Command {
     Serve(serve::Args),
     /// Be the customer: fetch the mail of this machine's domains from a provider.
     Fetch(Box<fetch::Args>),
+    /// Receive turned connections from another container and run the mail server on them.
+    Catch(catch::Args),
     /// Make, change or remove an account of the provider.
     Passwd(passwd::Args),
     /// Show what a running service is doing.
@@ -94,6 +97,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Command::Serve(arguments) => arguments.run(&cli.config),
         Command::Fetch(arguments) => arguments.run(&cli.config),
+        Command::Catch(arguments) => arguments.run(),
         Command::Passwd(arguments) => passwd(&arguments, &cli.config),
         Command::Status(arguments) => arguments.run(&cli.config),
         Command::Check(arguments) => arguments.run(&cli.config),

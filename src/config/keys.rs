@@ -344,10 +344,12 @@ keys! {
         demands at least that (rule R16)."
     HANDOFF = Provider."handoff" Text Value(r#""postfix-pass""#);
         "How the turned connection is given to this machine's mail server. \"postfix-pass\" passes it to a running \
-        Postfix; \"exec\" starts a program with the connection on its standard input and output, as inetd does."
+        Postfix; \"exec\" starts a program with the connection on its standard input and output, as inetd does; \
+        \"catch\" sends it to turnabout catch in another container."
     SOCKET = Provider."socket" Path Value(r#""/var/spool/postfix/private/odmr""#);
         "With postfix-pass: the socket of a service of type pass in Postfix's master.cf. It lies in a directory \
-        that only root and Postfix's own user can enter."
+        that only root and Postfix's own user can enter. With catch, where it has no default: the socket of turnabout catch, \
+        in a directory that both containers share and where only the two may write."
     COMMAND = Provider."command" List Unset("must be given with exec");
         "With exec: the program, by its absolute path, and its arguments, for example [\"/usr/sbin/exim4\", \"-bs\"]. \
         No shell is involved. Postfix's sendmail -bs is refused, since it takes whoever talks to it for \

@@ -33,6 +33,7 @@ pub use mail_servers::{EximKeys, PostfixKeys};
 pub use options::ProviderOptions;
 pub use provider::{Provider, Timers};
 pub use secret::SecretSource;
+pub use sendmail::is_postfix_sendmail_bs;
 pub use serve::{ProviderHandoff, Serve};
 pub use tls::{ProviderTls, ServeTls};
 

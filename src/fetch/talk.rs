@@ -175,7 +175,7 @@ impl<'a> Talk<'a> {
             Way::Relay(why) if wish == HandoffTls::Kernel => Err(HandoffError::new(format!(
                 "cannot hand over in the kernel: {why} (set handoff_tls = \"auto\", or load the kernel's module tls)"
             ))),
-            way => prepare(&self.provider.handoff, matches!(way, Way::Relay(_))),
+            way => prepare(&self.provider.handoff, matches!(way, Way::Relay(_))).await,
         };
         match ready {
             Ok(ready) => {

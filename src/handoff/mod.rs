@@ -13,6 +13,7 @@ use crate::smtp::next_hop::NextHop;
 use crate::wire::Released;
 
 pub mod attributes;
+pub mod catch;
 pub mod customer;
 pub mod error;
 pub mod exec;

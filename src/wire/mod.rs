@@ -25,6 +25,7 @@ pub mod follow;
 mod handshake;
 pub mod kernel_tls;
 mod reading;
+pub mod received;
 mod record;
 pub mod relay;
 mod released;

@@ -18,9 +18,11 @@
 mod activation;
 mod check;
 mod confined;
+mod containers;
 mod customers;
 mod delivery;
 mod demo;
+mod docker;
 mod handoff;
 mod kernel;
 mod lab;

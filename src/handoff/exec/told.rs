@@ -8,7 +8,6 @@
 use super::HandoffError;
 use crate::config::CommandPeer;
 use crate::queue::Program;
-use crate::wire::Released;
 use nix::unistd::{Uid, User};
 use std::ffi::OsString;
 use std::fs;
@@ -144,12 +143,12 @@ pub(super) fn configuration(arguments: &[OsString]) -> Vec<&OsString> {
 }
 
 /// The two addresses in Exim's notation.
-pub(super) fn to_exim(released: &Released) -> [String; 4] {
+pub(super) fn to_exim(peer: SocketAddr, local: SocketAddr) -> [String; 4] {
     let dotted = |address: SocketAddr| format!("{}.{}", address.ip(), address.port());
     [
         "-oMa".to_owned(),
-        dotted(released.peer()),
+        dotted(peer),
         "-oMi".to_owned(),
-        dotted(released.local()),
+        dotted(local),
     ]
 }

@@ -76,6 +76,18 @@ impl Lab {
         self.host(mta, "customer", 3)
     }
 
+    /// stranger.test, 10.99.0.4: a machine beside the customer's that runs no mail server.
+    pub fn stranger(&mut self) -> Host {
+        self.host(Mta::Nothing, "customer", 4)
+    }
+
+    /// A directory that all hosts see, and each its own of everything else.
+    pub fn shared(&self) -> PathBuf {
+        let shared = self.dir.path().join("shared");
+        std::fs::create_dir_all(&shared).unwrap();
+        shared
+    }
+
     fn host(&mut self, mta: Mta, part: &str, number: u8) -> Host {
         let dir = self.dir.path().join(number.to_string());
         let host = Host::start(mta, part, &dir, number, self.switch.as_deref());

@@ -3,6 +3,7 @@
 //!
 //! Everything started here is ended by its id when its value is dropped, also by a panic.
 
+mod catch;
 mod one;
 mod peer;
 mod postfix;
@@ -12,6 +13,7 @@ mod receiver;
 mod secure;
 mod serve;
 
+pub use catch::{Catcher, Hand, pair};
 pub use one::{Inetd, One};
 pub use peer::{Peer, connected_from};
 pub use postfix::{Message, install, write_open};
