@@ -31,6 +31,7 @@ mod newer;
 mod others;
 mod package;
 mod queue;
+mod readme;
 mod starttls;
 mod tls;
 mod trust;
