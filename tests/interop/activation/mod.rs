@@ -78,33 +78,6 @@ fn assert_all_have_ended(host: &Host) {
     });
 }
 
-/// The files of contrib/inetd as they are, but for the program's place: turnabout is never root there.
-fn mail_arrives_as_shipped(starter: Starter) {
-    let mut lab = Lab::new();
-    let provider = lab.provider(Mta::Postfix);
-    let customer = lab.customer(Mta::Postfix);
-    customer.set("providers.isp", &[("host", "\"10.99.0.1\"")]);
-    // As contrib/tmpfiles.d has it.
-    let made = ["-d", "-o", "postfix", "-g", "postfix", "/run/turnabout"];
-    provider.run("install", &made);
-    let _starter = starter.start_shipped(&provider);
-    let mut all = Vec::new();
-    for name in ["once", "again"] {
-        fetch_three(name, &provider, &customer, &mut all);
-    }
-    assert_all_have_ended(&provider);
-}
-
-#[test]
-fn the_lines_for_inetd_as_shipped_deliver() {
-    mail_arrives_as_shipped(Starter::InetdNowait);
-}
-
-#[test]
-fn the_file_for_xinetd_as_shipped_delivers() {
-    mail_arrives_as_shipped(Starter::Xinetd);
-}
-
 macro_rules! tests {
     ($($starter:ident: $postfix:ident $exim:ident)*) => {
         $(

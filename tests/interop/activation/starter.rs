@@ -43,26 +43,6 @@ impl Starter {
         running
     }
 
-    /// The same with the file that is shipped for it, on port 366 only.
-    pub fn start_shipped(self, host: &Host) -> Running {
-        let (name, program, options) = match self {
-            Self::InetdNowait => ("inetd.conf", place("usr/sbin/inetd"), vec!["-i"]),
-            Self::Xinetd => ("xinetd", place("usr/sbin/xinetd"), vec!["-dontfork", "-f"]),
-            other => panic!("no file is shipped for {other:?}"),
-        };
-        let shipped = format!("{}/contrib/inetd/{name}", env!("CARGO_MANIFEST_DIR"));
-        let text = fs::read_to_string(shipped).unwrap();
-        assert!(text.contains("/usr/sbin/turnabout"));
-        let text = text.replace("/usr/sbin/turnabout", turnabout());
-        let file = format!("/etc/odmr-{name}");
-        fs::write(host.path(&file), text).unwrap();
-        let mut arguments = options;
-        arguments.push(&file);
-        let running = host.spawn("starter", &program, &arguments);
-        host.wait_listening(PORTS[0], Duration::from_secs(10));
-        running
-    }
-
     fn spawn(self, host: &Host) -> Vec<Running> {
         let (inetd, xinetd) = (place("usr/sbin/inetd"), place("usr/sbin/xinetd"));
         match self {
