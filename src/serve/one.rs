@@ -59,6 +59,7 @@ pub fn run_one(options: Options, connection: Connection) -> Result<(), ServeErro
         }
         begins => begins,
     };
+    let hostname = serve.hostname.clone();
     match Prepared::new(options.serve, begins).and_then(|ready| Ok((ready, runtime()?))) {
         Ok((prepared, runtime)) => {
             let ended = runtime.block_on(prepared.serve(socket, begins, peer, admitted));
@@ -67,7 +68,7 @@ pub fn run_one(options: Options, connection: Connection) -> Result<(), ServeErro
         }
         Err(error) => {
             if begins != Begins::WithTls {
-                say_421(&socket);
+                say_421(&socket, &hostname);
             }
             Err(error)
         }
@@ -78,15 +79,15 @@ pub fn run_one(options: Options, connection: Connection) -> Result<(), ServeErro
 pub fn turn_away(connection: &Connection) {
     let tls = connection.name.as_deref().is_some_and(activation::says_tls);
     if !tls {
-        say_421(&connection.socket);
+        let local = connection.socket.local_addr().ok().map(literal);
+        let name = config::own_name().or(local).unwrap_or_default();
+        say_421(&connection.socket, &name);
     }
 }
 
 /// 421 in the place of, or behind, the greeting (RFC 5321 3.8). Nothing is read: we may be root still.
-fn say_421(mut socket: &TcpStream) {
-    let own = config::own_name().or_else(|| Some(literal(socket.local_addr().ok()?)));
-    let own = own.unwrap_or_default();
-    let reply = Reply::enhanced(421, 3, 0, &format!("{own} no service now, try later"));
+fn say_421(mut socket: &TcpStream, name: &str) {
+    let reply = Reply::plain(421, &format!("{name} no service now, try later"));
     let said = socket
         .write_all(&reply.to_bytes())
         .and_then(|()| socket.shutdown(Shutdown::Write));

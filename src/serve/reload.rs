@@ -74,6 +74,10 @@ fn needs_restart(old: &config::Serve, new: &config::Serve) -> Option<&'static st
         ("listen", old.listen != new.listen),
         ("listen_tls", old.listen_tls != new.listen_tls),
         ("user", old.user != new.user),
+        (
+            "runtime_directory",
+            old.runtime_directory != new.runtime_directory,
+        ),
         ("handoff", old.handoff != new.handoff),
         ("postfix", old.postfix != new.postfix),
         ("exim", old.exim != new.exim),

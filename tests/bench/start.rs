@@ -198,12 +198,17 @@ fn compiled(directory: &Path) -> PathBuf {
     program
 }
 
-/// A program that contrib/lab has unpacked.
+/// A program that contrib/lab has unpacked; `run` has seen to that, since in here no package is known.
 fn unpacked(what: &str, program: &str) -> PathBuf {
-    let lab = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/lab");
-    let output = Command::new(lab).arg(what).output().unwrap();
-    assert!(output.status.success(), "contrib/lab {what} failed");
-    Path::new(String::from_utf8_lossy(&output.stdout).trim()).join(program)
+    let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/target/lab");
+    let cache = std::env::var("TURNABOUT_LAB_CACHE").unwrap_or_else(|_| ours.to_owned());
+    let program = Path::new(&cache).join(what).join(program);
+    assert!(
+        program.exists(),
+        "there is no {} (run: contrib/lab {what})",
+        program.display()
+    );
+    program
 }
 
 /// A configuration as small as it can be.

@@ -171,6 +171,27 @@ fn root_is_given_up_before_the_first_octet_is_read() {
 }
 
 #[test]
+fn the_greeting_waits_for_nobody() {
+    let inetd = Inetd::new(&Setup {
+        // Postfix is asked whom to become, if there is a choice.
+        user: "",
+        ..Setup::default()
+    });
+    let postconf = inetd.path("postfix/postconf");
+    let held_up = fs::read_to_string(&postconf).unwrap().replacen(
+        "here=${0%/*}\n",
+        "here=${0%/*}\nwhile [ ! -e \"$here/go\" ]; do sleep 0.05; done\n",
+        1,
+    );
+    assert!(held_up.contains("sleep"));
+    fs::write(&postconf, held_up).unwrap();
+    let (mut peer, _one) = inetd.start();
+    assert_eq!(peer.reply().0, 220);
+    fs::write(inetd.path("postfix/go"), "").unwrap();
+    assert_eq!(peer.code("NOOP"), 250);
+}
+
+#[test]
 fn nothing_that_was_open_is_left_open_for_the_mail_server() {
     let inetd = Inetd::new(&Setup::default());
     let (mut peer, served) = inetd.connection();
@@ -218,6 +239,8 @@ fn a_wrong_configuration_is_one_line_in_the_log_and_421_to_the_peer() {
     let (mut peer, one) = inetd.start();
     let (code, text) = peer.reply();
     assert_eq!(code, 421, "{text}");
+    // The name, or the address, of this machine comes first (RFC 5321 4.2).
+    assert!(text.ends_with(" no service now, try later"), "{text}");
     peer.stream.shutdown(std::net::Shutdown::Both).unwrap();
     let (status, log) = one.ended();
     assert_eq!((status.code(), log.lines().count()), (Some(78), 1), "{log}");

@@ -144,3 +144,31 @@ fn a_standing_server_and_a_process_for_one_connection_know_of_each_other() {
         assert!(began.elapsed().as_secs() < 30);
     }
 }
+
+#[test]
+fn a_standing_server_without_a_place_to_lock_customers_warns_and_serves_one_at_a_time_by_itself() {
+    let mut setup = with_mail("");
+    setup.listen = "\"127.0.0.1:0\"";
+    let inetd = Inetd::with(&setup, |directory| {
+        std::fs::write(directory.join("run"), "no directory").unwrap();
+    });
+    let mut command = inetd.command();
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let one = inetd.run(command);
+    one.logged(" ready ");
+    let log = one.log();
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warnings.len(), 1, "{log}");
+    assert!(
+        warnings[0].contains("Not a directory")
+            && warnings[0].contains("only this process knows which customers it serves"),
+        "{log}"
+    );
+    let ready = log.lines().find(|line| line.contains(" ready ")).unwrap();
+    let address = ready.split([' ', '=']).find_map(|word| word.parse().ok());
+    let mut first = Peer::logged_in(address.unwrap(), ALICE);
+    assert_eq!(first.code("ATRN"), 250);
+    let mut second = Peer::logged_in(address.unwrap(), ALICE);
+    assert_eq!(second.code("ATRN"), 450);
+    assert_eq!(first.take_mail(), ["Subject: hello\n"]);
+}
