@@ -137,6 +137,12 @@ impl Accounts {
         self.accounts.is_empty()
     }
 
+    /// Whether there is an account of this user.
+    #[must_use]
+    pub fn has(&self, user: &str) -> bool {
+        self.by_user.contains_key(user)
+    }
+
     /// The mechanisms that at least one account can use, strongest first: others need not be offered
     /// (conflict X5). Whether this connection can use EXTERNAL and the -PLUS forms is for its TLS to say.
     #[must_use]

@@ -6,6 +6,7 @@ mod fetch;
 pub mod passwd;
 mod read_keys;
 mod serve;
+mod status;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub use exit::Exit;
 
 use crate::config;
 use crate::report::{self, LogFormat};
+use crate::service::{self, Started};
 
 /// On-Demand Mail Relay (ODMR, RFC 2645) for the mail server you already run.
 #[derive(Debug, Parser)]
@@ -56,6 +58,8 @@ enum Command {
     Catch(catch::Args),
     /// Make, change or remove an account of the provider.
     Passwd(passwd::Args),
+    /// Show what a running service is doing.
+    Status(status::Args),
     /// Read certificates and keys as root for `serve`, which starts this itself.
     #[command(hide = true)]
     ReadKeys(read_keys::Args),
@@ -63,6 +67,8 @@ enum Command {
 
 /// Runs a command line, program name first; everything the program does begins here.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Before anything is opened that is to stay.
+    service::inherited::note();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -72,6 +78,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             } else {
                 Exit::Done
             };
+            if service::is_started_on_a_connection() {
+                return misstarted(&error).into();
+            }
             // Nobody to tell if standard error is closed.
             error.print().ok();
             return exit.into();
@@ -83,9 +92,27 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Fetch(arguments) => arguments.run(&cli.config),
         Command::Catch(arguments) => arguments.run(),
         Command::Passwd(arguments) => passwd(&arguments, &cli.config),
+        Command::Status(arguments) => arguments.run(&cli.config),
         Command::ReadKeys(arguments) => arguments.run(),
     }
     .into()
+}
+
+/// A command line that is good for nothing in the configuration of inetd or its like: the peer hears 421, never the
+/// usage.
+fn misstarted(error: &clap::Error) -> Exit {
+    report::init(LogFormat::default(), Level::INFO);
+    let started = service::started_with();
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let exit = failed(
+        &format!("cannot serve the connection: {first} (correct the command line)"),
+        Exit::Usage,
+    );
+    if let Ok(Started::Connection(connection)) = started {
+        crate::serve::turn_away(&connection);
+    }
+    exit
 }
 
 /// Logs an error on its way out.

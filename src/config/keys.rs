@@ -197,6 +197,22 @@ keys! {
     SERVE_RETRY = Serve."retry_interval" Duration Value(r#""0s""#);
         "A customer that asks again for its mail sooner than this is told 450 (RFC 2645 section 5.2.1 allows \
         it). 0s lets it ask as often as it likes."
+    SERVE_RUNTIME = Serve."runtime_directory" Path Value(r#""/run/turnabout""#);
+        "Where the processes of this service tell one another which customer is being served, so that none is served \
+        twice at a time however many there are (inetd starts one for each connection). It belongs to the service's \
+        user, and is made if turnabout is started as root and it is not there. Nothing in it is needed after a restart."
+    SERVE_CONTROL = Serve."control" Text Value(r#""/run/turnabout/serve.sock""#);
+        "The socket on which turnabout status asks this service. Only root, the service's own user and members of the \
+        socket's group are answered. Where it cannot be made the service goes on without it. \"none\" makes none."
+    SERVE_METRICS = Serve."metrics" Text Unset("no metrics on a port");
+        "An address and port, such as \"127.0.0.1:9366\", where Prometheus finds metrics at /metrics. Whoever can \
+        connect there can read them, so only an address of this machine alone or of a private network is taken; see \
+        metrics_public."
+    SERVE_METRICS_PUBLIC = Serve."metrics_public" Switch Value("false");
+        "Let metrics be an address that anybody may reach."
+    SERVE_METRICS_FILE = Serve."metrics_file" Path Unset("no file with metrics");
+        "A file to write the metrics to, four times a minute, for the textfile collector of the node exporter: its name must \
+        end in .prom. The service's user must be able to write into its directory."
 
     LIMIT_CONNECTIONS = Limits."connections" Number Value("10000");
         "Connections open at the same time. One more is told 421 and closed."
@@ -228,6 +244,9 @@ keys! {
     LIMIT_STOP = Limits."stop_time" Duration Value(r#""5m""#);
         "How long connections that go through the relay may go on after SIGTERM. Those that are with the mail server \
         itself do not need turnabout any more."
+    LIMIT_LENT = Limits."lent_time" Duration Value(r#""10m""#);
+        "Started by inetd in wait mode: how long nobody may be connected before turnabout exits, so that inetd listens \
+        again and starts it for the next customer. No other start looks at it."
 
     POSTFIX_SERVICE = Postfix."service" Text Value(r#""odmr""#);
         "The name of the delivery service for on-demand domains, the first column of its line in master.cf and the \
@@ -254,6 +273,16 @@ keys! {
     FETCH_STATE = Fetch."state_directory" Path Value(r#""/var/lib/turnabout""#);
         "Where is kept what is worth to know the next time: which providers the kernel's TLS could not serve. It is made \
         when it is needed; nothing is lost with it."
+    FETCH_CONTROL = Fetch."control" Text Value(r#""/run/turnabout/fetch.sock""#);
+        "With fetch --daemon: the socket on which turnabout status asks it. Only root, the daemon's own user and members \
+        of the socket's group are answered. Where it cannot be made the daemon goes on without it. \"none\" makes none."
+    FETCH_METRICS = Fetch."metrics" Text Unset("no metrics on a port");
+        "With fetch --daemon: as the key of the same name in [serve]."
+    FETCH_METRICS_PUBLIC = Fetch."metrics_public" Switch Value("false");
+        "Let metrics be an address that anybody may reach."
+    FETCH_METRICS_FILE = Fetch."metrics_file" Path Unset("no file with metrics");
+        "As the key of the same name in [serve]. A turnabout fetch that ends by itself writes into it how each provider fared, when \
+        it last went well, and nothing else; what the file says of other providers stays."
 
     HOST = Provider."host" Text Required;
         "The provider's name or address. All its addresses are tried, IPv6 and IPv4."

@@ -32,6 +32,8 @@ pub struct Limits {
     pub relay_idle_time: Duration,
     /// How long relayed connections may go on after SIGTERM.
     pub stop_time: Duration,
+    /// How long a listener that inetd has lent may go without a connection.
+    pub lent_time: Duration,
 }
 
 /// The longest that a mail server may wait for a reply is ten minutes (RFC 5321 section 4.5.3.2.6).
@@ -68,6 +70,7 @@ impl Limits {
                 "mail servers may be silent for ten minutes (RFC 5321 section 4.5.3.2); give \"15m\" or more",
             )?,
             stop_time: section.duration(&keys::LIMIT_STOP, Duration::ZERO, "")?,
+            lent_time: time(&keys::LIMIT_LENT)?,
         })
     }
 }

@@ -18,7 +18,6 @@ pub mod customer;
 pub mod error;
 pub mod exec;
 pub mod exim_continue;
-pub mod inherited;
 mod line;
 pub mod postfix_cache;
 pub mod postfix_pass;

@@ -1,13 +1,22 @@
 //! TLS on a customer's connection: at its beginning, or at STARTTLS.
 
 use super::state::State;
-use crate::report::safe;
+use crate::report::{Outcome, safe};
 use crate::tls::{ServerTls, TlsError, TlsErrorKind};
 use crate::wire::Wire;
 use tokio::time::{Instant, timeout_at};
 
 /// The phrase for a session that ends with its handshake.
 pub(super) const FAILED: &str = "the TLS handshake failed";
+
+/// What a session came to whose handshake did not come to its end.
+pub(super) fn outcome(state: &State) -> Outcome {
+    if *state.stopping.borrow() {
+        Outcome::Stopped
+    } else {
+        Outcome::NoTls
+    }
+}
 
 /// Handshakes within `serve.limits.handshake_time`, and by `by` at the latest (rule C12). What came of it is one line.
 ///

@@ -1,16 +1,21 @@
 //! What all sessions of the provider share: accounts, the customers that are being served, and
 //! the word to stop.
 
+use super::Told;
 use super::failures::Failures;
+use super::mail_server::MailServer;
+use super::places::{Place, PlaceError, Places, Taken};
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
-use crate::handoff::provider::ProviderHandoff;
+use crate::report::{Counter, Ledger, Role};
 use crate::sasl::Mechanism;
 use crate::smtp::next_hop::NextHop;
 use crate::tls::{Facts, ServerTls};
-use crate::wire::{KernelTls, Relays};
+use crate::wire::Relays;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -25,15 +30,17 @@ pub(super) struct State {
     files: RwLock<Arc<Files>>,
     /// Makes the answers to unknown users; the same for the life of the process.
     pub(super) key: StandInKey,
-    /// How a turned connection is given to the mail server.
-    pub(super) handoff: ProviderHandoff,
+    /// How a turned connection is given to the mail server, and what the kernel can do for it.
+    pub(super) mail_server: MailServer,
+    /// Where other processes of the service see whom this one serves; none is a process that stands alone.
+    places: Option<Places>,
+    /// The sessions, and what is counted.
+    pub(super) ledger: Ledger,
     served: Mutex<Served>,
     connected: Mutex<Connected>,
     failures: Mutex<Failures>,
     turned_away: Arc<Semaphore>,
-    /// Which sessions under TLS the kernel can carry.
-    pub(super) kernel: KernelTls,
-    /// Those that it does not carry.
+    /// The sessions under TLS that the kernel does not carry.
     pub(super) relays: Relays,
     /// Customers whose TLS the kernel could not serve, as long as this process lives.
     relay_only: Mutex<HashSet<String>>,
@@ -41,6 +48,36 @@ pub(super) struct State {
     pub(super) stopping: watch::Receiver<bool>,
     /// Turns true when the sessions that the relay carries have had their time after that.
     pub(super) giving_up: watch::Receiver<bool>,
+    accepted: AtomicU64,
+    turned: AtomicU64,
+}
+
+/// What a process does, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Figures {
+    /// Connections now.
+    pub(super) connected: usize,
+    /// Customers that are being served now: asked for, or turned.
+    pub(super) served: usize,
+    /// Connections since the start.
+    pub(super) accepted: u64,
+    /// Turns since the start.
+    pub(super) turned: u64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            connected,
+            served,
+            accepted,
+            turned,
+        } = self;
+        write!(
+            f,
+            "{connected} connected, {served} being served; {accepted} connections and {turned} turns since the start"
+        )
+    }
 }
 
 /// The operator's files as they were read together (SIGHUP replaces the whole).
@@ -80,11 +117,16 @@ impl Files {
         offered
     }
 
-    /// May this address connect at all? In addition to, never instead of, AUTH (rule R31).
+    /// May this address connect at all?
     pub(super) fn admits(&self, address: IpAddr) -> bool {
-        let sources = &self.serve.sources;
-        sources.is_empty() || sources.iter().any(|network| network.contains(address))
+        admits(&self.serve, address)
     }
+}
+
+/// May this address connect at all? In addition to, never instead of, AUTH (rule R31).
+pub(super) fn admits(serve: &config::Serve, address: IpAddr) -> bool {
+    let sources = &serve.sources;
+    sources.is_empty() || sources.iter().any(|network| network.contains(address))
 }
 
 /// Who is being served, and when each was served last.
@@ -104,20 +146,25 @@ struct Connected {
 }
 
 /// Why a customer is not served now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum NotNow {
     /// Another session of this customer is open (450, rule R20).
     Busy,
     /// It was served less than `serve.retry_interval` ago (450, rule R20).
     TooSoon,
+    /// Nobody can tell whether another process serves it (451).
+    Unknown(PlaceError),
 }
 
 impl NotNow {
     /// For the log.
-    pub(super) fn reason(self) -> &'static str {
+    pub(super) fn reason(&self) -> String {
         match self {
-            Self::Busy => "another session of this customer, or on its next hop, is open",
-            Self::TooSoon => "served less than serve.retry_interval ago",
+            Self::Busy => {
+                "another session of this customer, or on its next hop, is open".to_owned()
+            }
+            Self::TooSoon => "served less than serve.retry_interval ago".to_owned(),
+            Self::Unknown(error) => error.to_string(),
         }
     }
 }
@@ -126,25 +173,27 @@ impl State {
     pub(super) fn new(
         files: Files,
         key: StandInKey,
-        handoff: ProviderHandoff,
-        kernel: KernelTls,
-        stopping: watch::Receiver<bool>,
-        giving_up: watch::Receiver<bool>,
+        mail_server: MailServer,
+        places: Option<Places>,
+        told: Told,
     ) -> Self {
         let relays = Relays::new(files.serve.limits.relay_idle_time);
         Self {
             key,
             files: RwLock::new(Arc::new(files)),
-            handoff,
+            mail_server,
+            places,
+            ledger: Ledger::new(Role::Serve),
             served: Mutex::default(),
             connected: Mutex::default(),
             failures: Mutex::default(),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
-            kernel,
             relays,
             relay_only: Mutex::default(),
-            stopping,
-            giving_up,
+            stopping: told.stopping,
+            giving_up: told.giving_up,
+            accepted: AtomicU64::new(0),
+            turned: AtomicU64::new(0),
         }
     }
 
@@ -156,17 +205,35 @@ impl State {
 
     /// Puts newly read files in place for the sessions to come.
     pub(super) fn replace(&self, files: Files) {
+        self.ledger.keep_results(|user| files.accounts.has(user));
         *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
     }
 
     /// From now on this customer's sessions go through the relay.
     pub(super) fn relay_only(&self, user: &str) {
         lock(&self.relay_only).insert(user.to_owned());
+        if let Some(places) = &self.places {
+            places.relay_only(user);
+        }
     }
 
     /// Has the kernel failed this customer?
     pub(super) fn is_relay_only(&self, user: &str) -> bool {
         lock(&self.relay_only).contains(user)
+            || self
+                .places
+                .as_ref()
+                .is_some_and(|places| places.is_relay_only(user))
+    }
+
+    /// What it does now.
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            connected: lock(&self.connected).all,
+            served: lock(&self.served).now.len(),
+            accepted: self.accepted.load(Ordering::Relaxed),
+            turned: self.turned.load(Ordering::Relaxed),
+        }
     }
 
     /// Ends when the process was told to stop.
@@ -178,6 +245,7 @@ impl State {
 
     /// Remembers a failed login; the answer to it has to wait for this long (rule C11).
     pub(super) fn login_failed(&self, peer: IpAddr, user: Option<&str>) -> Duration {
+        self.ledger.count(Counter::LoginFailed);
         lock(&self.failures).note(peer, user, Instant::now())
     }
 
@@ -198,12 +266,31 @@ impl State {
         if served.last.contains_key(user) {
             return Err(NotNow::TooSoon);
         }
+        let place = self.place(|places| places.customer(user, interval))?;
         served.now.insert(user.to_owned());
         Ok(Reserved {
             state: Arc::clone(self),
             user: user.to_owned(),
             next_hops: Vec::new(),
+            place,
+            hops: Vec::new(),
         })
+    }
+
+    /// A place among all processes; none where this one stands alone.
+    fn place(
+        &self,
+        take: impl FnOnce(&Places) -> Result<Taken, PlaceError>,
+    ) -> Result<Option<Place>, NotNow> {
+        let Some(places) = &self.places else {
+            return Ok(None);
+        };
+        match take(places) {
+            Ok(Taken::Place(place)) => Ok(Some(place)),
+            Ok(Taken::Busy) => Err(NotNow::Busy),
+            Ok(Taken::TooSoon) => Err(NotNow::TooSoon),
+            Err(error) => Err(NotNow::Unknown(error)),
+        }
     }
 
     /// Room to tell one more connection that it is not served.
@@ -222,6 +309,7 @@ impl State {
             return None;
         }
         connected.all += 1;
+        self.accepted.fetch_add(1, Ordering::Relaxed);
         *connected.by_address.entry(address).or_default() += 1;
         Some(Admitted {
             state: Arc::clone(self),
@@ -236,6 +324,9 @@ pub(super) struct Reserved {
     state: Arc<State>,
     user: String,
     next_hops: Vec<NextHop>,
+    /// The same, seen by other processes.
+    place: Option<Place>,
+    hops: Vec<Place>,
 }
 
 impl Reserved {
@@ -246,13 +337,21 @@ impl Reserved {
         if next_hops.iter().any(|one| served.next_hops.contains(one)) {
             return Err(NotNow::Busy);
         }
+        for one in next_hops {
+            let place = self.state.place(|places| places.next_hop(one))?;
+            self.hops.extend(place);
+        }
         served.next_hops.extend(next_hops.iter().cloned());
         self.next_hops = next_hops.to_vec();
         Ok(())
     }
 
     /// From now on `serve.retry_interval` runs: the customer had its turn.
-    pub(super) fn had_its_turn(&self) {
+    pub(super) fn had_its_turn(&mut self) {
+        if let Some(place) = &mut self.place {
+            place.had_its_turn();
+        }
+        self.state.turned.fetch_add(1, Ordering::Relaxed);
         lock(&self.state.served)
             .last
             .insert(self.user.clone(), Instant::now());

@@ -20,6 +20,7 @@
     reason = "one call of sendmsg(2) with a control message that no library builds"
 )]
 mod close_notify;
+mod cookie;
 pub mod follow;
 mod handshake;
 pub mod kernel_tls;

@@ -26,7 +26,7 @@ use crate::nginx::Nginx;
 use crate::provider::Serve;
 use crate::session::Login;
 use crate::way::Carriage;
-use crate::{Size, accounts, process};
+use crate::{Size, accounts, process, start};
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -72,6 +72,7 @@ pub fn inside(words: &[&str]) {
         "sessions" => sessions(&directory, None, quick),
         "sessions-tls" => sessions(&directory, Some(&Certificate::make(&directory)), quick),
         "idle" => idle(&directory, quick),
+        "start" => start::inside(&directory, quick),
         unknown => panic!("no part '{unknown}'"),
     }
 }

@@ -15,6 +15,7 @@
     unreachable_pub
 )]
 
+mod activation;
 mod containers;
 mod customers;
 mod delivery;

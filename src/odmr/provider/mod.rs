@@ -119,6 +119,12 @@ pub struct Provider {
     exchange_error: Option<SaslError>,
 }
 
+/// The first words on a connection, where they are said before there is a session (rule B7).
+#[must_use]
+pub fn greeting(hostname: &str) -> Reply {
+    replies::greeting(hostname)
+}
+
 impl Provider {
     /// A session that has just been accepted.
     #[must_use]

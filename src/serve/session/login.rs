@@ -75,7 +75,7 @@ impl Session<'_> {
     }
 
     fn accepted(&mut self, user: String, domains: &DomainList) -> Verdict {
-        self.closing.user(&user);
+        self.closing.logged_in(&user);
         tracing::info!(session = self.closing.id(), user = %safe(&user), "logged in");
         let access = Access::Domains(domains.iter().cloned().collect());
         Verdict::Accepted(Identity { user, access })

@@ -14,7 +14,7 @@ use crate::accounts::Visitor;
 use crate::config::ServeTls;
 use crate::odmr::Turned;
 use crate::odmr::provider::{Action, Provider, Secured, SessionSeed, Settings, Starttls};
-use crate::report;
+use crate::report::{self, State as Doing};
 use crate::sasl::ChannelBinding;
 use crate::sasl::server::ScramKeys;
 use crate::smtp::Reply;
@@ -32,12 +32,13 @@ const LOST: &str = "lost before the turn";
 /// `admitted` is its place among all connections, which a relay that outlives the session takes along.
 pub(super) async fn serve(state: Arc<State>, mut wire: Wire, begins: Begins, admitted: Admitted) {
     let mut admitted = Some(admitted);
-    let mut closing = report::Session::serve(wire.peer());
+    let closing = report::Session::serve(&state.ledger, wire.peer());
     tracing::debug!(session = closing.id(), peer = %wire.peer(), "connected");
     let files = state.files();
     if begins == Begins::WithTls
         && let Err(end) = Box::pin(secured_at_once(&state, &files, &mut wire, closing.id())).await
     {
+        closing.outcome(handshake::outcome(&state));
         Box::pin(wire.close()).await;
         return closing.close(end);
     }
@@ -49,17 +50,18 @@ pub(super) async fn serve(state: Arc<State>, mut wire: Wire, begins: Begins, adm
             session = closing.id(),
             "cannot draw random octets: the system gives none"
         );
+        closing.outcome(report::Outcome::Internal);
         Box::pin(refusal::turn_away(wire, &refusal::busy(&files))).await;
         return closing.close("no random octets, answered 421");
     };
     // Boxed: what a future takes by value it holds twice.
     let session = Box::new(Session::new(&state, &files, wire, closing, seed));
-    let (mut closing, outcome) = session.until_the_turn().await;
+    let (mut closing, outcome) = session.until_the_turn(begins).await;
     let end = match outcome {
         Outcome::Over(end) => end,
         Outcome::Turned(turned) => {
             let (wire, turn, proof) = *turned;
-            closing.handoff(state.handoff.name());
+            closing.handoff(files.serve.handoff.name());
             let part = turned::Part {
                 state: &state,
                 files: &files,
@@ -171,8 +173,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn until_the_turn(mut self: Box<Self>) -> (report::Session, Outcome) {
-        let mut next: Next = Ok(Action::Say(self.machine.greeting()));
+    async fn until_the_turn(mut self: Box<Self>, begins: Begins) -> (report::Session, Outcome) {
+        self.closing.state(Doing::Login);
+        let mut next: Next = match begins {
+            Begins::InClear | Begins::WithTls => Ok(Action::Say(self.machine.greeting())),
+            Begins::Greeted => self.listen().await,
+        };
         loop {
             next = match next {
                 Err(end) => return (self.closing, Outcome::Over(end.to_owned())),
@@ -185,6 +191,7 @@ impl<'a> Session<'a> {
                 Ok(Action::StartTls(reply)) => match Box::pin(self.start_tls(&reply)).await {
                     Ok(next) => next,
                     Err(end) => {
+                        self.closing.outcome(handshake::outcome(self.state));
                         Box::pin(self.wire.close()).await;
                         return (self.closing, Outcome::Over(end.to_owned()));
                     }
@@ -194,6 +201,7 @@ impl<'a> Session<'a> {
                 Ok(Action::Access { user }) => Ok(self.access(&user)),
                 Ok(Action::Ask(request)) => {
                     self.closing.domains(&request.domains);
+                    self.closing.state(Doing::Asking);
                     Box::pin(self.ask(&request)).await
                 }
                 Ok(Action::Turn(reply, proof)) => return Box::pin(self.turn(&reply, proof)).await,
@@ -262,6 +270,10 @@ impl<'a> Session<'a> {
         tracing::debug!(session = self.closing.id(), code = reply.code, "reply");
         if reply.code >= 400 {
             self.refused = Some(reply.code);
+            // Only ATRN is answered so.
+            if matches!(reply.code, 450 | 451 | 453) {
+                self.closing.atrn(reply.code);
+            }
         }
         // A peer that does not read is not waited for longer than one that does not write.
         let by = Instant::now() + self.files.serve.limits.command_time;
@@ -276,12 +288,24 @@ impl<'a> Session<'a> {
         if let Err(end) = self.say(reply).await {
             return (self.closing, Outcome::Over(end.to_owned()));
         }
+        self.closing.outcome(self.came_to(reply.code));
         let end = match reply.code {
             221 => self.before_quit(),
             code => format!("closed with {code}: {}", reply.text()),
         };
         self.wire.close().await;
         (self.closing, Outcome::Over(end))
+    }
+
+    /// What a session came to that ends with this reply.
+    fn came_to(&self, code: u16) -> report::Outcome {
+        match code {
+            _ if *self.state.stopping.borrow() => report::Outcome::Stopped,
+            421 if self.machine.auth_failures() > 0 => report::Outcome::LoginFailed,
+            // Too slow, or too many bad commands.
+            421 => report::Outcome::Lost,
+            _ => report::Outcome::of_refusal(self.refused),
+        }
     }
 
     /// What a session that was not turned came to, by the last thing it was refused.

@@ -4,6 +4,7 @@
 //! Everything started here is ended by its id when its value is dropped, also by a panic.
 
 mod catch;
+mod one;
 mod peer;
 mod postfix;
 mod process;
@@ -13,6 +14,7 @@ mod secure;
 mod serve;
 
 pub use catch::{Catcher, Hand, pair};
+pub use one::{Inetd, One};
 pub use peer::Peer;
 pub use postfix::{Message, install, write_open};
 pub use process::{Running, until};
