@@ -54,6 +54,7 @@
 //! control    what a service shows: status on a socket, metrics on a port or in a file
 //! serve      the provider's process: listen, drop root, drive sessions, reload, stop
 //! fetch      the customer's process: dial, drive, hand over, report
+//! check      the configuration and the machine, read as a careful colleague would
 //! catch      the mail server's end of a hand-off between containers: receive, check, run it
 //! cli        one file a command
 //! ```
@@ -65,7 +66,7 @@
 //!
 //! ```text
 //! 5  cli
-//! 4  serve   fetch   catch
+//! 4  serve   fetch   check   catch
 //! 3  handoff   accounts   control
 //! 2  wire   queue   config   report   service
 //! 1  odmr   tls
@@ -76,6 +77,7 @@
 
 pub mod accounts;
 pub mod catch;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -200,6 +200,14 @@ impl Accounts {
         Ok(granted)
     }
 
+    /// Every domain with its customer and its next hop, in the order of the file.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, &Domain, &NextHop)> {
+        self.accounts.iter().flat_map(|account| {
+            let hop = |domain| (account.user.as_str(), domain, account.next_hop_of(domain));
+            account.domains.iter().map(hop)
+        })
+    }
+
     /// For a mail server that knows a next hop by its address alone, as Exim does: no two of them share one.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! The command line: one file per command.
 
 mod catch;
+mod check;
+mod completions;
 mod exit;
 mod fetch;
 pub mod passwd;
@@ -60,9 +62,14 @@ enum Command {
     Passwd(passwd::Args),
     /// Show what a running service is doing.
     Status(status::Args),
+    /// Look at the configuration and the machine, and say what is not right.
+    Check(check::Args),
     /// Read certificates and keys as root for `serve`, which starts this itself.
     #[command(hide = true)]
     ReadKeys(read_keys::Args),
+    /// Write the completions for a shell, for packages.
+    #[command(hide = true)]
+    Completions(completions::Args),
 }
 
 /// Runs a command line, program name first; everything the program does begins here.
@@ -93,7 +100,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Catch(arguments) => arguments.run(),
         Command::Passwd(arguments) => passwd(&arguments, &cli.config),
         Command::Status(arguments) => arguments.run(&cli.config),
+        Command::Check(arguments) => arguments.run(&cli.config),
         Command::ReadKeys(arguments) => arguments.run(),
+        Command::Completions(arguments) => arguments.run(),
     }
     .into()
 }

@@ -197,6 +197,9 @@ keys! {
     SERVE_RETRY = Serve."retry_interval" Duration Value(r#""0s""#);
         "A customer that asks again for its mail sooner than this is told 450 (RFC 2645 section 5.2.1 allows \
         it). 0s lets it ask as often as it likes."
+    SERVE_LANDLOCK = Serve."landlock" Switch Value("true");
+        "Confine the process, once it has started, to the files it needs, where the kernel has Landlock. It is done \
+        with handoff = \"postfix-cache\" only: Exim, which turnabout starts, needs more."
     SERVE_RUNTIME = Serve."runtime_directory" Path Value(r#""/run/turnabout""#);
         "Where the processes of this service tell one another which customer is being served, so that none is served \
         twice at a time however many there are (inetd starts one for each connection). It belongs to the service's \
@@ -215,9 +218,17 @@ keys! {
         end in .prom. The service's user must be able to write into its directory."
 
     LIMIT_CONNECTIONS = Limits."connections" Number Value("10000");
-        "Connections open at the same time. One more is told 421 and closed."
+        "Connections open at the same time. For one more, one that has not logged in is told 421 and closed: of the \
+        network that most of those come from (an IPv4 /24, an IPv6 /56), the oldest. If all have logged in, the new one \
+        is told 421 and closed."
     LIMIT_PER_ADDRESS = Limits."connections_per_address" Number Value("100");
         "Connections open at the same time from one IPv4 address or one IPv6 /64. One more is told 421 and closed."
+    LIMIT_UNAUTHENTICATED = Limits."unauthenticated_percent" Number Value("80");
+        "How many of the connections may be ones that have not logged in, in percent. For one more, one of them is told \
+        421 and closed, as for connections. So strangers never take the place of customers."
+    LIMIT_HANDSHAKES = Limits."handshakes" Number Value("500");
+        "TLS handshakes at the same time. For one more, one of them is closed, chosen as for connections. So the work that \
+        strangers can give the processor at one time is bounded."
     LIMIT_COMMAND = Limits."command_time" Duration Value(r#""5m""#);
         "How long to wait for the next command, and for a reply to be taken. RFC 5321 section 4.5.3.2.7 \
         recommends at least five minutes; less is allowed here because nothing but a login happens before the turn."

@@ -14,6 +14,10 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at the same time from one IPv4 address or one IPv6 /64.
     pub connections_per_address: usize,
+    /// How many of the connections may be ones that have not logged in, in percent of `connections`.
+    pub unauthenticated_percent: usize,
+    /// TLS handshakes at the same time.
+    pub handshakes: usize,
     /// Wait for one command, and for one reply to be taken.
     pub command_time: Duration,
     /// From the connection to a successful AUTH, in all.
@@ -40,6 +44,15 @@ pub struct Limits {
 const LONGEST_SILENCE: Duration = Duration::from_secs(15 * 60);
 
 impl Limits {
+    /// How many connections may be open at the same time that have not logged in: at least one.
+    #[must_use]
+    pub fn strangers(&self) -> usize {
+        let hundredths = self
+            .connections
+            .saturating_mul(self.unauthenticated_percent);
+        hundredths.div_ceil(100)
+    }
+
     pub(super) fn read(section: &Section<'_>) -> Result<Limits, ConfigError> {
         let time = |key| section.duration(key, POSITIVE, SOME_TIME);
         let count = |key, least, most| -> Result<usize, ConfigError> {
@@ -57,6 +70,8 @@ impl Limits {
         Ok(Limits {
             connections: count(&keys::LIMIT_CONNECTIONS, 1, 1_000_000)?,
             connections_per_address: count(&keys::LIMIT_PER_ADDRESS, 1, 1_000_000)?,
+            unauthenticated_percent: count(&keys::LIMIT_UNAUTHENTICATED, 1, 100)?,
+            handshakes: count(&keys::LIMIT_HANDSHAKES, 1, 1_000_000)?,
             command_time: time(&keys::LIMIT_COMMAND)?,
             login_time: time(&keys::LIMIT_LOGIN)?,
             handshake_time: time(&keys::LIMIT_HANDSHAKE)?,

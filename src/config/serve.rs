@@ -48,6 +48,8 @@ pub struct Serve {
     pub sources: Vec<Network>,
     /// The least time between two ATRN of one customer; zero is no limit (rule R20).
     pub retry_interval: Duration,
+    /// Give up access to the rest of the machine's files, where the kernel and the mail server allow it.
+    pub landlock: bool,
     /// Where the processes of this service meet.
     pub runtime_directory: PathBuf,
     /// What it shows of itself, and where.
@@ -159,6 +161,7 @@ impl Serve {
                 })?
                 .unwrap_or_default(),
             retry_interval: section.duration(&keys::SERVE_RETRY, Duration::ZERO, "")?,
+            landlock: section.switch(&keys::SERVE_LANDLOCK)?,
             runtime_directory: section.required_path(&keys::SERVE_RUNTIME)?,
             desk: Desk::of_serve(section)?,
             limits: Limits::read(&section.table("limits", keys::Table::Limits)?)?,

@@ -4,9 +4,13 @@
 
 mod acceptor;
 mod activation;
+mod admission;
 mod asking;
 mod certificates;
+mod confine;
+mod crowd;
 mod failures;
+mod guesses;
 mod handshake;
 pub mod keys;
 mod listener;

@@ -11,6 +11,7 @@
 use super::acceptor::Begins;
 use super::activation;
 use super::certificates::Certificates;
+use super::confine::confine;
 use super::mail_server::MailServer;
 use super::places::Places;
 use super::state::{self, Files, State};
@@ -151,6 +152,7 @@ impl Prepared {
             serve,
             accounts: Arc::new(accounts),
         };
+        confine(&files.serve, None);
         Ok(Self { files, key, places })
     }
 

@@ -8,6 +8,7 @@
 use super::acceptor::{self, Begins};
 use super::activation::Listeners;
 use super::certificates::{self, Certificates};
+use super::confine::confine;
 use super::keys::KeyReader;
 use super::mail_server::MailServer;
 use super::places::Places;
@@ -62,6 +63,7 @@ pub fn run(options: Options, started: Vec<service::Listener>) -> Result<(), Serv
     let accounts = Arc::new(Accounts::load(&options.serve.accounts, &key)?);
     fits(&options.serve, &accounts)?;
     let tls = certificates.load(&options.serve, &accounts)?;
+    confine(&options.serve, Some(&options.config_file));
     // Password hashes may take tens of megabytes each and all of a processor: a few at a time,
     // the others wait.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

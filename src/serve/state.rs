@@ -2,19 +2,20 @@
 //! the word to stop.
 
 use super::Told;
-use super::failures::Failures;
+use super::admission::{Admitted, Handshakes, Seats};
+use super::guesses::Guesses;
 use super::mail_server::MailServer;
 use super::places::{Place, PlaceError, Places, Taken};
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
-use crate::report::{Counter, Ledger, Role};
+use crate::report::{Ledger, Role};
 use crate::sasl::Mechanism;
 use crate::smtp::next_hop::NextHop;
 use crate::tls::{Facts, ServerTls};
 use crate::wire::Relays;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -37,8 +38,11 @@ pub(super) struct State {
     /// The sessions, and what is counted.
     pub(super) ledger: Ledger,
     served: Mutex<Served>,
-    connected: Mutex<Connected>,
-    failures: Mutex<Failures>,
+    seats: Arc<Seats>,
+    /// Logins that are being judged, and those that failed.
+    pub(super) guesses: Guesses,
+    /// TLS handshakes that are under way.
+    pub(super) handshakes: Handshakes,
     turned_away: Arc<Semaphore>,
     /// The sessions under TLS that the kernel does not carry.
     pub(super) relays: Relays,
@@ -138,13 +142,6 @@ struct Served {
     last: HashMap<String, Instant>,
 }
 
-/// Open connections, in all and by address.
-#[derive(Debug, Default)]
-struct Connected {
-    all: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
 /// Why a customer is not served now.
 #[derive(Debug)]
 pub(super) enum NotNow {
@@ -185,8 +182,9 @@ impl State {
             places,
             ledger: Ledger::new(Role::Serve),
             served: Mutex::default(),
-            connected: Mutex::default(),
-            failures: Mutex::default(),
+            seats: Arc::default(),
+            guesses: Guesses::default(),
+            handshakes: Handshakes::default(),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
             relays,
             relay_only: Mutex::default(),
@@ -229,7 +227,7 @@ impl State {
     /// What it does now.
     pub(super) fn figures(&self) -> Figures {
         Figures {
-            connected: lock(&self.connected).all,
+            connected: self.seats.taken_now(),
             served: lock(&self.served).now.len(),
             accepted: self.accepted.load(Ordering::Relaxed),
             turned: self.turned.load(Ordering::Relaxed),
@@ -241,12 +239,6 @@ impl State {
         let mut stopping = self.stopping.clone();
         // An error means that whoever could say "stop" is gone, which is the same.
         drop(stopping.wait_for(|stop| *stop).await);
-    }
-
-    /// Remembers a failed login; the answer to it has to wait for this long (rule C11).
-    pub(super) fn login_failed(&self, peer: IpAddr, user: Option<&str>) -> Duration {
-        self.ledger.count(Counter::LoginFailed);
-        lock(&self.failures).note(peer, user, Instant::now())
     }
 
     /// Reserves the customer for one session; dropping the value frees it.
@@ -299,22 +291,10 @@ impl State {
     }
 
     /// Admits a connection from `address`, unless there are too many (421).
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
-        let address = source(address);
-        let files = self.files();
-        let limits = &files.serve.limits;
-        let mut connected = lock(&self.connected);
-        let here = connected.by_address.get(&address).copied().unwrap_or(0);
-        if connected.all >= limits.connections || here >= limits.connections_per_address {
-            return None;
-        }
-        connected.all += 1;
+    pub(super) fn admit(&self, address: IpAddr) -> Option<Admitted> {
+        let admitted = self.seats.admit(address, &self.files().serve.limits)?;
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        *connected.by_address.entry(address).or_default() += 1;
-        Some(Admitted {
-            state: Arc::clone(self),
-            address,
-        })
+        Some(admitted)
     }
 }
 
@@ -368,52 +348,7 @@ impl Drop for Reserved {
     }
 }
 
-/// A connection that counts.
-#[derive(Debug)]
-pub(super) struct Admitted {
-    state: Arc<State>,
-    address: IpAddr,
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let mut connected = lock(&self.state.connected);
-        connected.all = connected.all.saturating_sub(1);
-        if let Some(here) = connected.by_address.get_mut(&self.address) {
-            *here = here.saturating_sub(1);
-            if *here == 0 {
-                connected.by_address.remove(&self.address);
-            }
-        }
-    }
-}
-
-/// What counts as one address: an IPv4 address, or the /64 that one IPv6 host can choose from freely.
-fn source(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
-    }
-}
-
 /// No value behind these locks is ever left half-changed, so a panic elsewhere spoils nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::source;
-    use std::net::IpAddr;
-
-    #[test]
-    fn the_addresses_of_one_ipv6_network_count_as_one_and_ipv4_addresses_each() {
-        let same = |one: &str, other: &str| {
-            let parse = |text: &str| text.parse::<IpAddr>().ok().map(source);
-            parse(one) == parse(other)
-        };
-        assert!(same("2001:db8:1:2::3", "2001:db8:1:2:ffff::4"));
-        assert!(!same("2001:db8:1:2::3", "2001:db8:1:3::3"));
-        assert!(!same("192.0.2.1", "192.0.2.2"));
-    }
 }

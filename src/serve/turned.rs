@@ -5,8 +5,9 @@
 //! been answered. And when there is nothing to send after all, they are the whole session
 //! (rule R19): EHLO, QUIT.
 
+use super::admission::Admitted;
 use super::asking::Turn;
-use super::state::{Admitted, Files, State};
+use super::state::{Files, State};
 use crate::control::follow;
 use crate::handoff::Reversed;
 use crate::odmr::Turned;

@@ -16,6 +16,8 @@
 )]
 
 mod activation;
+mod check;
+mod confined;
 mod containers;
 mod customers;
 mod delivery;
@@ -27,6 +29,7 @@ mod lab;
 mod loss;
 mod newer;
 mod others;
+mod package;
 mod queue;
 mod starttls;
 mod tls;

@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use tokio::process::{Child, Command};
 use told::Said;
@@ -71,6 +71,22 @@ pub struct Over {
     pub control_record: bool,
     /// How the relay ended, if one carried the connection.
     pub relay: Option<RelayEnd>,
+}
+
+/// Is this Exim, by a name as it is installed, links followed?
+#[must_use]
+pub fn is_exim(real: &Path) -> bool {
+    told::is_exim(real)
+}
+
+/// The arguments among these that choose Exim's configuration.
+#[must_use]
+pub fn exim_configuration(arguments: &[String]) -> Vec<OsString> {
+    let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+    told::configuration(&arguments)
+        .into_iter()
+        .cloned()
+        .collect()
 }
 
 impl Exec {

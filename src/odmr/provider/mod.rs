@@ -255,6 +255,12 @@ impl Provider {
         self.ehlo_name.as_deref()
     }
 
+    /// Whether the next line may prove who the customer is without the accounts being asked: an exchange of SCRAM.
+    #[must_use]
+    pub fn is_proving(&self) -> bool {
+        matches!(&self.state, State::Exchange(exchange) if exchange.mechanism().is_scram())
+    }
+
     /// How many AUTH exchanges have failed or were cancelled.
     #[must_use]
     pub fn auth_failures(&self) -> u32 {

@@ -5,10 +5,12 @@ mod login;
 mod turn;
 
 use super::acceptor::Begins;
+use super::admission::Admitted;
 use super::asking::Turn;
+use super::guesses::Guess;
 use super::handshake::{self, handshake};
 use super::refusal;
-use super::state::{Admitted, Files, State};
+use super::state::{Files, State};
 use super::turned;
 use crate::accounts::Visitor;
 use crate::config::ServeTls;
@@ -22,21 +24,32 @@ use crate::tls::Facts;
 use crate::wire::{Way, Wire, WireError};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// The phrase for a connection that broke or was dropped.
 const LOST: &str = "lost before the turn";
+/// The phrase for one that was told to leave while it was being written to.
+const LEFT: &str = "gave its place to a newcomer (see serve.limits)";
 
 /// Serves one connection to its end and writes its closing line.
 ///
 /// `admitted` is its place among all connections, which a relay that outlives the session takes along.
 pub(super) async fn serve(state: Arc<State>, mut wire: Wire, begins: Begins, admitted: Admitted) {
+    let leave = admitted.leave();
     let mut admitted = Some(admitted);
     let closing = report::Session::serve(&state.ledger, wire.peer());
     tracing::debug!(session = closing.id(), peer = %wire.peer(), "connected");
     let files = state.files();
     if begins == Begins::WithTls
-        && let Err(end) = Box::pin(secured_at_once(&state, &files, &mut wire, closing.id())).await
+        && let Err(end) = Box::pin(secured_at_once(
+            &state,
+            &files,
+            &mut wire,
+            &leave,
+            closing.id(),
+        ))
+        .await
     {
         closing.outcome(handshake::outcome(&state));
         Box::pin(wire.close()).await;
@@ -55,7 +68,8 @@ pub(super) async fn serve(state: Arc<State>, mut wire: Wire, begins: Begins, adm
         return closing.close("no random octets, answered 421");
     };
     // Boxed: what a future takes by value it holds twice.
-    let session = Box::new(Session::new(&state, &files, wire, closing, seed));
+    let place = (&mut admitted, leave);
+    let session = Box::new(Session::new(&state, &files, wire, place, closing, seed));
     let (mut closing, outcome) = session.until_the_turn(begins).await;
     let end = match outcome {
         Outcome::Over(end) => end,
@@ -82,6 +96,7 @@ async fn secured_at_once(
     state: &State,
     files: &Files,
     wire: &mut Wire,
+    leave: &Notify,
     id: &str,
 ) -> Result<(), &'static str> {
     let Some(tls) = &files.tls else {
@@ -92,7 +107,7 @@ async fn secured_at_once(
         return Err(handshake::FAILED);
     };
     let by = Instant::now() + files.serve.limits.login_time;
-    handshake(state, wire, tls, id, by).await
+    handshake(state, wire, tls, leave, id, by).await
 }
 
 /// What a session holds until it is turned or ends.
@@ -100,6 +115,10 @@ struct Session<'a> {
     state: &'a Arc<State>,
     files: &'a Files,
     wire: Wire,
+    /// The connection's place among all.
+    admitted: &'a mut Option<Admitted>,
+    /// Says that somebody else is given that place; never again after the login.
+    leave: Arc<Notify>,
     closing: report::Session,
     machine: Provider,
     /// What SCRAM asks for this peer; it knows why a login failed.
@@ -110,6 +129,8 @@ struct Session<'a> {
     ask_after: Instant,
     /// What a failed login has to wait for, beyond what this connection alone deserves (rule C11).
     penalty: Duration,
+    /// The login that is being looked at.
+    guess: Option<Guess>,
     /// The last code of 400 and above that the customer heard.
     refused: Option<u16>,
     /// Made ready before the 250, used behind it.
@@ -132,6 +153,7 @@ impl<'a> Session<'a> {
         state: &'a Arc<State>,
         files: &'a Files,
         wire: Wire,
+        (admitted, leave): (&'a mut Option<Admitted>, Arc<Notify>),
         closing: report::Session,
         seed: SessionSeed,
     ) -> Self {
@@ -161,12 +183,15 @@ impl<'a> Session<'a> {
             state,
             files,
             wire,
+            admitted,
+            leave,
             closing,
             machine,
             visitor,
             turn_by,
             ask_after: Instant::now(),
             penalty: Duration::ZERO,
+            guess: None,
             refused: None,
             turn: None,
             way: Way::Plain,
@@ -186,6 +211,7 @@ impl<'a> Session<'a> {
                 Ok(Action::SayAfter(delay, reply)) => tokio::select! {
                     () = sleep(delay.max(self.penalty)) => self.say_and_listen(&reply).await,
                     () = self.state.stopped() => Ok(Action::Close(self.machine.shutting_down())),
+                    () = self.leave.notified() => Ok(Action::Close(refusal::made_room(self.files))),
                 },
                 Ok(Action::Close(reply)) => return Box::pin(self.close(&reply)).await,
                 Ok(Action::StartTls(reply)) => match Box::pin(self.start_tls(&reply)).await {
@@ -223,7 +249,8 @@ impl<'a> Session<'a> {
         };
         self.say(reply).await?;
         let id = self.closing.id();
-        handshake(self.state, &mut self.wire, tls, id, self.turn_by).await?;
+        let by = self.turn_by;
+        handshake(self.state, &mut self.wire, tls, &self.leave, id, by).await?;
         let Some(facts) = self.wire.facts() else {
             return Err(handshake::FAILED);
         };
@@ -249,17 +276,29 @@ impl<'a> Session<'a> {
             () = self.state.stopped() => {
                 return Ok(Action::Close(self.machine.shutting_down()));
             }
+            () = self.leave.notified() => {
+                return Ok(Action::Close(refusal::made_room(self.files)));
+            }
         };
         match line {
             Err(_) => Ok(Action::Close(self.machine.timed_out())),
             Ok(Err(WireError::Closed)) => Err("closed by the customer without QUIT"),
             Ok(Err(_)) => Err(LOST),
             Ok(Ok(line)) => {
+                // SCRAM judges by itself, and at this line.
+                if self.machine.is_proving()
+                    && let Err(instead) = Box::pin(self.begin_guess(self.visitor.user())).await
+                {
+                    return Ok(instead);
+                }
                 let pending = self.wire.pending().await.map_err(|_| LOST)?;
                 let failures = self.machine.auth_failures();
                 let action = self.machine.line(line, pending);
                 if self.machine.auth_failures() > failures {
                     self.exchange_failed();
+                }
+                if !matches!(action, Action::Verify(_) | Action::Access { .. }) {
+                    self.guess = None;
                 }
                 Ok(action)
             }
@@ -277,7 +316,12 @@ impl<'a> Session<'a> {
         }
         // A peer that does not read is not waited for longer than one that does not write.
         let by = Instant::now() + self.files.serve.limits.command_time;
-        match timeout_at(by, self.wire.send(&reply.to_bytes())).await {
+        let octets = reply.to_bytes();
+        let sent = tokio::select! {
+            sent = timeout_at(by, self.wire.send(&octets)) => sent,
+            () = self.leave.notified() => return Err(LEFT),
+        };
+        match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(LOST),
             Err(_) => Err("the customer does not read"),

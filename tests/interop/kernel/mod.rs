@@ -4,6 +4,7 @@
 //! A test of this file starts them and asks of each by its name whether it has passed, so none is left out unnoticed.
 
 mod capture;
+mod confined;
 mod delivery;
 mod handshake;
 mod killed;

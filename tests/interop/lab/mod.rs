@@ -5,6 +5,7 @@
 
 mod by_hand;
 mod certificates;
+mod debian;
 mod host;
 mod mail;
 mod script;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use nix::sys::statvfs::statvfs;
 
 pub use certificates::{Authority, CA, CERTIFICATE, KEY, Pair};
+pub use debian::Debian;
 pub use host::{Host, Running};
 pub use mail::{Mail, body_of_lines, lines_of};
 pub use script::{Program, Script};

@@ -15,7 +15,7 @@ mod serve;
 
 pub use catch::{Catcher, Hand, pair};
 pub use one::{Inetd, One};
-pub use peer::Peer;
+pub use peer::{Peer, connected_from};
 pub use postfix::{Message, install, write_open};
 pub use process::{Running, until};
 pub use provider::{

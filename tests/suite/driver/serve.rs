@@ -174,9 +174,14 @@ fn write_config(path: &Path, setup: &Setup, directory: &tempfile::TempDir) {
         true => String::new(),
         false => format!("control = \"{directory}/control.sock\"\n"),
     };
+    // The fakes of the mail server write into their own directory.
+    let landlock = match setup.keys.contains("landlock") {
+        true => "",
+        false => "landlock = false\n",
+    };
     let text = format!(
         "[serve]\n{control}listen = [{}]\ntls = \"{}\"\nhostname = \"provider.example.com\"\n\
-         accounts = \"{directory}/accounts.toml\"\nruntime_directory = \"{directory}/run\"\n{user}{}\n\
+         accounts = \"{directory}/accounts.toml\"\nruntime_directory = \"{directory}/run\"\n{user}{landlock}{}\n\
          [serve.limits]\n{}\n[serve.postfix]\ncommand_directory = \"{directory}/postfix\"\n{}\n\
          [serve.exim]\ncommand = \"{directory}/exim\"\n",
         setup.listen,
