@@ -20,7 +20,7 @@ pub use listener::ListenError;
 use crate::config::{CommandPeer, is_postfix_sendmail_bs};
 use crate::handoff::HandoffError;
 use crate::handoff::exec::Exec;
-use crate::service::inherited;
+use crate::service::{inherited, notify};
 use caller::Caller;
 use listener::Listener;
 use orphans::Orphans;
@@ -84,6 +84,7 @@ struct Shared {
 /// # Errors
 /// Whatever makes a start impossible; see [`CatchError`].
 pub fn run(options: Options) -> Result<(), CatchError> {
+    inherited::note();
     inherited::close();
     let exec = command(&options)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -135,6 +136,7 @@ async fn receive(options: Options, exec: Exec) -> Result<(), CatchError> {
         socket = %options.socket.display(), command = %options.command.join(" "),
         allowed = %shared.allowed, most = options.most, "ready"
     );
+    notify::ready("waiting for connections");
     let mut sessions = JoinSet::new();
     let signal = tokio::select! {
         () = accept(&listener, &shared, &mut sessions) => "none",
@@ -142,6 +144,7 @@ async fn receive(options: Options, exec: Exec) -> Result<(), CatchError> {
     };
     drop(listener);
     tracing::info!(signal, "stopping");
+    notify::stopping(options.stop_time);
     // Who waits with an offer hears that it is off; the provider's mail stays where it is.
     stop.send_replace(true);
     tokio::select! {

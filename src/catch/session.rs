@@ -7,6 +7,7 @@ use crate::handoff::exec::{Ready, Running};
 use crate::report;
 use crate::wire::received;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,22 +20,20 @@ const LINE_TIME: Duration = Duration::from_secs(10);
 /// How long a place is kept for a caller: the provider may take ten minutes and more for its answer to ATRN (rule R16).
 const WAIT_TIME: Duration = Duration::from_secs(3600);
 
-/// What one caller wanted.
-enum Wanted {
-    /// Nothing, in the end: no mail, mostly.
-    Nothing,
-    /// A mail server, and it runs.
-    Session(Box<Connection>, Running, OwnedSemaphorePermit),
+/// A connection whose mail server runs.
+struct Taken {
+    connection: Box<Connection>,
+    running: Running,
+    /// Free again when the session is over.
+    _place: OwnedSemaphorePermit,
 }
 
 pub(super) async fn serve(mut caller: Caller, shared: Rc<Shared>) {
     let (uid, pid) = (caller.uid, caller.pid);
     match wanted(&mut caller, &shared).await {
-        Ok(Wanted::Nothing) => tracing::debug!(uid, pid, "no connection came"),
-        Ok(Wanted::Session(connection, running, place)) => {
-            run(caller, *connection, running, &shared).await;
-            drop(place);
-        }
+        // No mail, mostly.
+        Ok(None) => tracing::debug!(uid, pid, "no connection came"),
+        Ok(Some(taken)) => run(caller, taken, &shared).await,
         Err(refusal) => {
             tracing::warn!(uid, pid, reason = %refusal, "refused");
             let reason = refusal.to_string();
@@ -46,7 +45,7 @@ pub(super) async fn serve(mut caller: Caller, shared: Rc<Shared>) {
 }
 
 /// Both questions and the answers to them, except the last.
-async fn wanted(caller: &mut Caller, shared: &Shared) -> Result<Wanted, Refusal> {
+async fn wanted(caller: &mut Caller, shared: &Shared) -> Result<Option<Taken>, Refusal> {
     if !shared.allowed.has(caller.uid) {
         return Err(Refusal::new(format!(
             "user {} may not send connections here (see --allow-uid)",
@@ -56,7 +55,7 @@ async fn wanted(caller: &mut Caller, shared: &Shared) -> Result<Wanted, Refusal>
     let offer = match in_time(LINE_TIME, caller).await? {
         Some(Word::Offer(offer)) => offer,
         Some(_) => return Err(Refusal::new("it does not begin with an offer")),
-        None => return Ok(Wanted::Nothing),
+        None => return Ok(None),
     };
     caller.no_descriptor()?;
     let (ready, place) = ready(&offer, shared)?;
@@ -68,14 +67,18 @@ async fn wanted(caller: &mut Caller, shared: &Shared) -> Result<Wanted, Refusal>
         word = in_time(WAIT_TIME, caller) => match word? {
             Some(Word::Connection(connection)) => connection,
             Some(_) => return Err(Refusal::new("it sends no record of a connection")),
-            None => return Ok(Wanted::Nothing),
+            None => return Ok(None),
         },
         _ = stopping.wait_for(|stopping| *stopping) => {
             return Err(Refusal::new("turnabout catch is stopping"));
         }
     };
     let running = start(caller, &connection, &offer, ready)?;
-    Ok(Wanted::Session(connection, running, place))
+    Ok(Some(Taken {
+        connection,
+        running,
+        _place: place,
+    }))
 }
 
 async fn in_time(limit: Duration, caller: &mut Caller) -> Result<Option<Word>, Refusal> {
@@ -134,7 +137,7 @@ fn start(
         }
         Carried::Relay => {
             let end = received::relay_end(descriptor).map_err(unfit)?;
-            ready.commit_relayed(end, (peer, local))
+            ready.commit_relayed(end.as_fd(), (peer, local))
         }
         Carried::Plain | Carried::Kernel => {
             let in_kernel = connection.carried == Carried::Kernel;
@@ -147,7 +150,12 @@ fn start(
 }
 
 /// From here on it is the mail server's session; what is left to do is to say how it went.
-async fn run(mut caller: Caller, connection: Connection, running: Running, shared: &Shared) {
+async fn run(mut caller: Caller, taken: Taken, shared: &Shared) {
+    let Taken {
+        connection,
+        running,
+        _place,
+    } = taken;
     let started = Instant::now();
     let pid = running.id();
     let child = shared.orphans.spare(pid);

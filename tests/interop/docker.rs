@@ -84,7 +84,7 @@ impl Docker {
     }
 
     fn docker(&self, arguments: &[&str]) -> String {
-        checked(self.command("docker").args(arguments).output().unwrap())
+        checked(&self.command("docker").args(arguments).output().unwrap())
     }
 
     fn try_compose(&self, arguments: &[&str]) -> Output {
@@ -94,7 +94,7 @@ impl Docker {
     }
 
     fn compose(&self, arguments: &[&str]) -> String {
-        checked(self.try_compose(arguments))
+        checked(&self.try_compose(arguments))
     }
 
     /// A shell command in a container.
@@ -105,7 +105,7 @@ impl Docker {
     /// The images, and the numbers of Postfix's user.
     fn build(&self) -> String {
         let base = checked(
-            Command::new(contrib("daemon"))
+            &Command::new(contrib("daemon"))
                 .arg("base")
                 .output()
                 .unwrap(),
@@ -118,11 +118,11 @@ impl Docker {
         let mut import = self.command("docker");
         import.args(["import", "-", "turnabout-base"]);
         import.stdin(tar.stdout.take().unwrap());
-        checked(import.output().unwrap());
+        checked(&import.output().unwrap());
         assert!(tar.wait().unwrap().success());
         let mut images = self.command(contrib("images"));
         images.arg(turnabout()).env("BASE", "turnabout-base");
-        let said = checked(images.output().unwrap());
+        let said = checked(&images.output().unwrap());
         said.lines().last().unwrap().to_owned()
     }
 
@@ -176,7 +176,7 @@ fn container(service: &str) -> String {
     format!("odmr_{service}_1")
 }
 
-fn checked(output: Output) -> String {
+fn checked(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{complaint}");

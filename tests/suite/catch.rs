@@ -161,7 +161,7 @@ fn catch_refuses_before_atrn_what_a_relay_carries_to_a_command_that_cannot_learn
     let (address, provider) = scripted(move |mut peer| {
         start_tls(&mut peer, config).unwrap();
         opened_in_tls(&mut peer);
-        quit_at_once(peer)
+        quit_at_once(peer);
     });
     let output = world.trusted(Fetch::catch(&catcher.socket)).run(address);
     assert_eq!(output.status.code(), Some(75), "{output:?}");
@@ -208,7 +208,7 @@ fn catch_whose_command_is_gone_says_so_before_atrn() {
     std::fs::remove_file(&program).unwrap();
     let (address, provider) = scripted(|mut peer| {
         opened(&mut peer);
-        quit_at_once(peer)
+        quit_at_once(peer);
     });
     let (code, said) = outcome(&Fetch::catch(&catcher.socket).run(address));
     assert_eq!(code, 75);
@@ -224,7 +224,7 @@ fn catch_serves_only_users_that_it_was_told_of() {
     let mut catcher = Catcher::start(&["--allow-uid", &stranger], &["/usr/bin/env"]);
     let (address, provider) = scripted(|mut peer| {
         opened(&mut peer);
-        quit_at_once(peer)
+        quit_at_once(peer);
     });
     let (code, said) = outcome(&Fetch::catch(&catcher.socket).run(address));
     assert_eq!(code, 75);

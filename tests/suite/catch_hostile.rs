@@ -240,7 +240,7 @@ fn catch_forgets_callers_that_hang_up_and_closes_what_they_sent() {
     let (ours, theirs) = pair();
     let mut half = catcher.ready();
     let line = Hand::record(&ours).to_string();
-    half.send_with(line[..40].as_bytes(), &[ours.as_raw_fd()]);
+    half.send_with(&line.as_bytes()[..40], &[ours.as_raw_fd()]);
     drop(half);
     catcher.process.logged("hung up in the midst of a line");
     closed(ours, theirs, "half a record");

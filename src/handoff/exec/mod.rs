@@ -195,20 +195,14 @@ impl Ready {
     /// process's to see to.
     ///
     /// # Errors
-    /// When it cannot be started, or not told its peer's address; the socket is closed then.
+    /// When it cannot be started, or not told its peer's address.
     pub fn commit_relayed(
         self,
-        socket: OwnedFd,
+        socket: BorrowedFd<'_>,
         (peer, local): (SocketAddr, SocketAddr),
     ) -> Result<Running, HandoffError> {
         let Self { exec, user, told } = self;
-        match spawn(
-            &exec,
-            user.as_ref(),
-            Some(told?),
-            socket.as_fd(),
-            (peer, local),
-        ) {
+        match spawn(&exec, user.as_ref(), Some(told?), socket, (peer, local)) {
             Ok(child) => Ok(Running {
                 child,
                 program: exec.program,
