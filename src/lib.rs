@@ -51,7 +51,7 @@
 //! handoff    provider: postfix_cache, exim_continue    customer: postfix_pass, exec
 //! accounts   who may log in and fetch which domains
 //! serve      the provider's process: listen, drop root, drive sessions, reload, stop
-//! fetch      the customer's process: dial, drive, hand over, report
+//! fetch      the customer's process: dial, drive, hand over, report; a dry run of it: probe
 //! cli        one file a command
 //! ```
 //!

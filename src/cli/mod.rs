@@ -3,6 +3,7 @@
 mod exit;
 mod fetch;
 pub mod passwd;
+mod probe;
 mod read_keys;
 mod serve;
 
@@ -51,6 +52,8 @@ enum Command {
     Serve(serve::Args),
     /// Be the customer: fetch the mail of this machine's domains from a provider.
     Fetch(Box<fetch::Args>),
+    /// Try a provider without taking mail: what it offers, and what deviates from the standards.
+    Probe(Box<probe::Args>),
     /// Make, change or remove an account of the provider.
     Passwd(passwd::Args),
     /// Read certificates and keys as root for `serve`, which starts this itself.
@@ -78,6 +81,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Command::Serve(arguments) => arguments.run(&cli.config),
         Command::Fetch(arguments) => arguments.run(&cli.config),
+        Command::Probe(arguments) => arguments.run(&cli.config),
         Command::Passwd(arguments) => passwd(&arguments, &cli.config),
         Command::ReadKeys(arguments) => arguments.run(),
     }

@@ -24,6 +24,7 @@ mod lab;
 mod loss;
 mod newer;
 mod others;
+mod probe;
 mod queue;
 mod starttls;
 mod tls;

@@ -46,7 +46,7 @@ fn commands(text: &str) -> Vec<String> {
             words.next() == Some("turnabout")
                 && words
                     .next()
-                    .is_some_and(|word| ["serve", "fetch", "passwd"].contains(&word))
+                    .is_some_and(|word| ["serve", "fetch", "probe", "passwd"].contains(&word))
         })
         .map(str::to_owned)
         .collect()
