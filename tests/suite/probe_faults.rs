@@ -1,7 +1,10 @@
 //! Providers with one fault each: the probe names it, and the section it is held against.
 
-use crate::driver::{ALICE, Peer, opened, scripted};
+use crate::driver::{ALICE, IN_TLS, Peer, opened, scripted, start_tls, until_tls};
+use crate::fetch_tls::World;
 use crate::probe::{Probe, deviations, findings};
+use crate::tls_world::{BOTH, raw_server};
+use std::fs;
 
 /// What a probe with a login and `--atrn` says of a script without TLS.
 fn probed(script: impl FnOnce(Peer) + Send + 'static) -> (i32, serde_json::Value) {
@@ -294,4 +297,124 @@ fn a_login_without_asking_says_no_atrn() {
     let (code, report) = Probe::in_clear(Some(ALICE.1), &[]).json(address);
     provider.join().unwrap();
     assert_eq!((code, &report["mail"]), (0, &"unknown".into()), "{report}");
+}
+
+/// What a probe with a login says of a script that begins TLS.
+fn probed_in_tls(
+    world: &World,
+    kind: &str,
+    script: impl FnOnce(Peer) + Send + 'static,
+) -> (i32, serde_json::Value) {
+    let (address, provider) = scripted(script);
+    let mut probe = Probe::new(Some(ALICE.1), &["--tls", kind, "--ca-file"]);
+    let file = probe.directory.path().join("ca.pem");
+    fs::write(&file, &world.authority.pem).unwrap();
+    probe.options.push(file.to_str().unwrap().to_owned());
+    let found = probe.json(address);
+    provider.join().unwrap();
+    found
+}
+
+#[test]
+fn an_offer_of_starttls_inside_tls_is_named() {
+    let world = World::new();
+    let config = raw_server(&world.issued, BOTH);
+    let (code, report) = probed_in_tls(&world, "starttls", move |mut peer| {
+        start_tls(&mut peer, config).unwrap();
+        assert!(peer.line().unwrap().starts_with("EHLO "));
+        peer.send(IN_TLS.replace("250-AUTH PLAIN", "250-STARTTLS\r\n250-AUTH PLAIN CRAM-MD5"));
+        assert_eq!(peer.line().unwrap(), "AUTH CRAM-MD5");
+        peer.send("535 5.7.8 no\r\n");
+        assert_eq!(peer.line().unwrap(), "QUIT");
+        peer.send("221 bye\r\n");
+    });
+    assert_eq!(
+        (code, &report["login"]),
+        (77, &"refused".into()),
+        "{report}"
+    );
+    assert_eq!(
+        deviations(&report),
+        ["offers STARTTLS although TLS has begun (RFC 3207 section 4.2)"]
+    );
+}
+
+/// Rules: C2
+#[test]
+fn words_in_the_clear_behind_the_reply_to_starttls_are_named_and_nothing_is_said() {
+    let world = World::new();
+    let (code, report) = probed_in_tls(&world, "starttls", |mut peer| {
+        peer.send("220 provider.example.com ESMTP\r\n");
+        assert!(peer.line().unwrap().starts_with("EHLO "));
+        peer.send("250-provider.example.com\r\n250 STARTTLS\r\n");
+        assert_eq!(peer.line().unwrap(), "STARTTLS");
+        peer.send("220 go on\r\n250 ATRN\r\n");
+        peer.assert_ended();
+    });
+    assert_eq!(
+        (code, &report["login"]),
+        (76, &"not-tried".into()),
+        "{report}"
+    );
+    assert_eq!(
+        deviations(&report),
+        [
+            "goes on in the clear behind its reply to STARTTLS (or somebody on the way does) (RFC 3207 section 4)"
+        ]
+    );
+}
+
+/// Rules: B49, C3
+#[test]
+fn a_provider_without_starttls_gets_no_password_and_is_77() {
+    let world = World::new();
+    let (code, report) = probed_in_tls(&world, "starttls", |mut peer| {
+        offers(&mut peer, OFFER);
+        leaves(&mut peer);
+    });
+    assert_eq!(
+        (code, &report["login"]),
+        (77, &"not-tried".into()),
+        "{report}"
+    );
+    assert_eq!(
+        findings(&report, "note"),
+        ["does not offer STARTTLS (RFC 3207 section 6)"]
+    );
+}
+
+#[test]
+fn what_is_no_tls_at_all_is_75_and_told() {
+    let world = World::new();
+    let (code, report) = probed_in_tls(&world, "starttls", |mut peer| {
+        until_tls(&mut peer);
+        peer.send("220 I have no idea\r\n");
+        peer.rest();
+    });
+    assert_eq!(code, 75, "{report}");
+    let text = report["text"].as_str().unwrap();
+    assert!(text.contains("cannot begin TLS"), "{text}");
+}
+
+#[test]
+fn tls_from_the_first_octet_is_probed_too() {
+    let world = World::new();
+    let config = raw_server(&world.issued, BOTH);
+    let (code, report) = probed_in_tls(&world, "implicit", move |mut peer| {
+        peer.take_tls(config).unwrap();
+        peer.send("220 provider.example.com ESMTP\r\n");
+        assert!(peer.line().unwrap().starts_with("EHLO "));
+        peer.send(IN_TLS);
+        assert!(peer.line().unwrap().starts_with("AUTH PLAIN "));
+        peer.send("235 2.7.0 in\r\n");
+        assert_eq!(peer.line().unwrap(), "QUIT");
+        peer.send("221 bye\r\n");
+    });
+    assert_eq!(
+        (code, &report["login"]),
+        (0, &"accepted".into()),
+        "{report}"
+    );
+    assert!(report["offered_in_clear"].is_null());
+    assert_eq!(report["tls"]["names"], "127.0.0.1");
 }
