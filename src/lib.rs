@@ -47,11 +47,15 @@
 //! wire       one peer: lines in, replies out, release() the only way to the descriptor
 //! queue      the mail server's queue: is there mail, flush it (Postfix, Exim)
 //! config     turnabout.toml: one table of keys
-//! report     what happened: one event, one line
-//! handoff    provider: postfix_cache, exim_continue    customer: postfix_pass, exec
+//! report     what happened: one event, one line; the ledger of sessions, and what is counted
+//! service    what we were started with (inetd, systemd, by hand), and what a service manager hears
+//! handoff    provider: postfix_cache, exim_continue    customer: postfix_pass, exec, catch
 //! accounts   who may log in and fetch which domains
+//! control    what a service shows: status on a socket, metrics on a port or in a file
 //! serve      the provider's process: listen, drop root, drive sessions, reload, stop
 //! fetch      the customer's process: dial, drive, hand over, report; a dry run of it: probe
+//! check      the configuration and the machine, read as a careful colleague would
+//! catch      the mail server's end of a hand-off between containers: receive, check, run it
 //! cli        one file a command
 //! ```
 //!
@@ -62,9 +66,9 @@
 //!
 //! ```text
 //! 5  cli
-//! 4  serve   fetch
-//! 3  handoff   accounts
-//! 2  wire   queue   config   report
+//! 4  serve   fetch   check   catch
+//! 3  handoff   accounts   control
+//! 2  wire   queue   config   report   service
 //! 1  odmr   tls
 //! 0  smtp   sasl
 //! ```
@@ -72,8 +76,11 @@
 #![deny(unsafe_code)]
 
 pub mod accounts;
+pub mod catch;
+pub mod check;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod fetch;
 pub mod handoff;
 pub mod odmr;
@@ -81,6 +88,7 @@ pub mod queue;
 pub mod report;
 pub mod sasl;
 pub mod serve;
+pub mod service;
 pub mod smtp;
 pub mod tls;
 pub mod wire;

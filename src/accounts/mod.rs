@@ -137,6 +137,12 @@ impl Accounts {
         self.accounts.is_empty()
     }
 
+    /// Whether there is an account of this user.
+    #[must_use]
+    pub fn has(&self, user: &str) -> bool {
+        self.by_user.contains_key(user)
+    }
+
     /// The mechanisms that at least one account can use, strongest first: others need not be offered
     /// (conflict X5). Whether this connection can use EXTERNAL and the -PLUS forms is for its TLS to say.
     #[must_use]
@@ -192,6 +198,14 @@ impl Accounts {
             }
         }
         Ok(granted)
+    }
+
+    /// Every domain with its customer and its next hop, in the order of the file.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, &Domain, &NextHop)> {
+        self.accounts.iter().flat_map(|account| {
+            let hop = |domain| (account.user.as_str(), domain, account.next_hop_of(domain));
+            account.domains.iter().map(hop)
+        })
     }
 
     /// For a mail server that knows a next hop by its address alone, as Exim does: no two of them share one.

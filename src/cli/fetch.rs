@@ -1,6 +1,6 @@
 //! `turnabout fetch`: be the customer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Exit, failed};
 use crate::config::{self, ConfigError, Provider, ProviderOptions};
@@ -91,11 +91,11 @@ struct Options {
     #[arg(long, requires = "host")]
     plaintext_without_tls: bool,
 
-    /// How the connection reaches the mail server here: postfix-pass or exec [default: postfix-pass].
+    /// How the connection reaches the mail server here: postfix-pass, exec or catch [default: postfix-pass].
     #[arg(long, value_name = "KIND", requires = "host")]
     handoff: Option<String>,
 
-    /// With postfix-pass: the socket of Postfix's service of type pass.
+    /// With postfix-pass: the socket of Postfix's service of type pass. With catch: that of turnabout catch.
     #[arg(long, value_name = "SOCKET", requires = "host")]
     socket: Option<String>,
 
@@ -121,21 +121,28 @@ impl Args {
     pub(super) fn run(self, path: &Path) -> Exit {
         let json = self.json;
         match self.providers(path) {
-            Ok(providers) => start(providers, json),
+            Ok((providers, metrics_file)) => start(fetch::Options {
+                providers,
+                json,
+                metrics_file,
+            }),
             Err(error) => failed(&error, Exit::Config),
         }
     }
 
-    /// The providers to fetch from, in the order they were named.
-    fn providers(self, path: &Path) -> Result<Vec<Provider>, ConfigError> {
+    /// The providers to fetch from, in the order they were named, and the file for their metrics.
+    fn providers(self, path: &Path) -> Result<(Vec<Provider>, Option<PathBuf>), ConfigError> {
         if self.options.host.is_some() {
-            return Ok(vec![self.options.provider()?]);
+            return Ok((vec![self.options.provider()?], None));
         }
         let config = config::load(path)?;
-        if self.all {
-            return config.all_providers(path);
-        }
-        config.named_providers(path, &self.names)
+        let metrics_file = config.fetch_desk.metrics_file.clone();
+        let providers = if self.all {
+            config.all_providers(path)?
+        } else {
+            config.named_providers(path, &self.names)?
+        };
+        Ok((providers, metrics_file))
     }
 }
 
@@ -167,8 +174,8 @@ impl Options {
 }
 
 /// Fetches from all of them at the same time; the exit code is the gravest.
-fn start(providers: Vec<Provider>, json: bool) -> Exit {
-    match fetch::run(fetch::Options { providers, json }) {
+fn start(options: fetch::Options) -> Exit {
+    match fetch::run(options) {
         Ok(ends) => ends.into_iter().map(exit).fold(Exit::Done, Exit::graver),
         Err(error) => failed(&format!("cannot report the fetch: {error}"), Exit::Internal),
     }

@@ -1,11 +1,15 @@
 //! The command line: one file per command.
 
+mod catch;
+mod check;
+mod completions;
 mod exit;
 mod fetch;
 pub mod passwd;
 mod probe;
 mod read_keys;
 mod serve;
+mod status;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,6 +22,7 @@ pub use exit::Exit;
 
 use crate::config;
 use crate::report::{self, LogFormat};
+use crate::service::{self, Started};
 
 /// On-Demand Mail Relay (ODMR, RFC 2645) for the mail server you already run.
 #[derive(Debug, Parser)]
@@ -54,15 +59,26 @@ enum Command {
     Fetch(Box<fetch::Args>),
     /// Try a provider without taking mail: what it offers, and what deviates from the standards.
     Probe(Box<probe::Args>),
+    /// Receive turned connections from another container and run the mail server on them.
+    Catch(catch::Args),
     /// Make, change or remove an account of the provider.
     Passwd(passwd::Args),
+    /// Show what a running service is doing.
+    Status(status::Args),
+    /// Look at the configuration and the machine, and say what is not right.
+    Check(check::Args),
     /// Read certificates and keys as root for `serve`, which starts this itself.
     #[command(hide = true)]
     ReadKeys(read_keys::Args),
+    /// Write the completions for a shell, for packages.
+    #[command(hide = true)]
+    Completions(completions::Args),
 }
 
 /// Runs a command line, program name first; everything the program does begins here.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Before anything is opened that is to stay.
+    service::inherited::note();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -72,6 +88,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             } else {
                 Exit::Done
             };
+            if service::is_started_on_a_connection() {
+                return misstarted(&error).into();
+            }
             // Nobody to tell if standard error is closed.
             error.print().ok();
             return exit.into();
@@ -82,10 +101,31 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(arguments) => arguments.run(&cli.config),
         Command::Fetch(arguments) => arguments.run(&cli.config),
         Command::Probe(arguments) => arguments.run(&cli.config),
+        Command::Catch(arguments) => arguments.run(),
         Command::Passwd(arguments) => passwd(&arguments, &cli.config),
+        Command::Status(arguments) => arguments.run(&cli.config),
+        Command::Check(arguments) => arguments.run(&cli.config),
         Command::ReadKeys(arguments) => arguments.run(),
+        Command::Completions(arguments) => arguments.run(),
     }
     .into()
+}
+
+/// A command line that is good for nothing in the configuration of inetd or its like: the peer hears 421, never the
+/// usage.
+fn misstarted(error: &clap::Error) -> Exit {
+    report::init(LogFormat::default(), Level::INFO);
+    let started = service::started_with();
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let exit = failed(
+        &format!("cannot serve the connection: {first} (correct the command line)"),
+        Exit::Usage,
+    );
+    if let Ok(Started::Connection(connection)) = started {
+        crate::serve::turn_away(&connection);
+    }
+    exit
 }
 
 /// Logs an error on its way out.

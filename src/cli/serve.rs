@@ -6,6 +6,7 @@ use super::{Exit, failed};
 use crate::accounts::{Accounts, StandInKey};
 use crate::config::{self, ConfigError, Serve};
 use crate::serve::{self, ServeError};
+use crate::service::{self, Connection, Listener, Started};
 
 /// The arguments of `turnabout serve`.
 #[derive(Debug, clap::Args)]
@@ -16,23 +17,52 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// Serves until SIGTERM, or checks.
+    /// Serves until SIGTERM, or the one connection that it was started for; or checks.
     pub(super) fn run(self, path: &Path) -> Exit {
-        let settings = match settings(path) {
-            Ok(settings) => settings,
-            Err(error) => return failed(&error, Exit::Config),
-        };
         if self.check {
-            return check(path, &settings);
+            return match settings(path) {
+                Ok(settings) => check(path, &settings),
+                Err(error) => failed(&error, Exit::Config),
+            };
         }
-        let options = serve::Options {
-            config_file: path.to_owned(),
-            serve: settings,
-        };
-        match serve::run(options) {
-            Ok(()) => Exit::Done,
-            Err(error) => failed(&error, exit(&error)),
+        match service::started_with() {
+            Ok(Started::ByHand) => standing(path, Vec::new()),
+            Ok(Started::Listeners(listeners)) => standing(path, listeners),
+            Ok(Started::Connection(connection)) => one(path, connection),
+            Err(error) => failed(&error, Exit::Config),
         }
+    }
+}
+
+fn standing(path: &Path, listeners: Vec<Listener>) -> Exit {
+    let served = options(path).map(|options| serve::run(options, listeners));
+    ended(served)
+}
+
+fn one(path: &Path, connection: Connection) -> Exit {
+    match options(path) {
+        Ok(options) => ended(Ok(serve::run_one(options, connection))),
+        Err(error) => {
+            // What the operator reads first; the peer may take its time to go.
+            let exit = failed(&error, Exit::Config);
+            serve::turn_away(&connection);
+            exit
+        }
+    }
+}
+
+fn options(path: &Path) -> Result<serve::Options, ConfigError> {
+    Ok(serve::Options {
+        config_file: path.to_owned(),
+        serve: settings(path)?,
+    })
+}
+
+fn ended(served: Result<Result<(), ServeError>, ConfigError>) -> Exit {
+    match served {
+        Ok(Ok(())) => Exit::Done,
+        Ok(Err(error)) => failed(&error, exit(&error)),
+        Err(error) => failed(&error, Exit::Config),
     }
 }
 
@@ -68,10 +98,11 @@ fn check(path: &Path, settings: &Serve) -> Exit {
 /// Whose fault a start that failed is.
 fn exit(error: &ServeError) -> Exit {
     match error {
-        ServeError::Listen(_) => Exit::Unavailable,
+        ServeError::Listen(_) | ServeError::Metrics(..) => Exit::Unavailable,
         ServeError::Privileges(_) => Exit::Refused,
         ServeError::Accounts(_)
         | ServeError::Misfit(_)
+        | ServeError::NoCertificate(_)
         | ServeError::Certificates(_)
         | ServeError::Handoff(_) => Exit::Config,
         ServeError::Start(_) => Exit::Internal,

@@ -16,6 +16,11 @@ pub enum CustomerHandoff {
         /// The socket of a service of type `pass`.
         socket: PathBuf,
     },
+    /// Send the descriptor to `turnabout catch` in another container.
+    Catch {
+        /// Where it listens.
+        socket: PathBuf,
+    },
     /// Start a program with the connection on descriptors 0 and 1.
     Exec {
         /// The program by its absolute path, and its arguments.
@@ -53,41 +58,58 @@ impl CustomerHandoff {
     pub fn name(&self) -> &'static str {
         match self {
             CustomerHandoff::PostfixPass { .. } => POSTFIX_PASS,
+            CustomerHandoff::Catch { .. } => CATCH,
             CustomerHandoff::Exec { .. } => EXEC,
         }
     }
 }
 
 const POSTFIX_PASS: &str = "postfix-pass";
+const CATCH: &str = "catch";
 const EXEC: &str = "exec";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Pass,
+    Catch,
     Exec,
 }
 
 pub(super) fn read(section: &Section<'_>) -> Result<CustomerHandoff, ConfigError> {
     let way = section.required(&keys::HANDOFF, |text| {
-        choice(text, &[Way::Pass, Way::Exec], |way| match way {
+        choice(text, &[Way::Pass, Way::Catch, Way::Exec], |way| match way {
             Way::Pass => POSTFIX_PASS,
+            Way::Catch => CATCH,
             Way::Exec => EXEC,
         })
     })?;
     let foreign = match way {
-        Way::Pass => [&keys::COMMAND, &keys::COMMAND_USER, &keys::COMMAND_PEER].as_slice(),
+        Way::Pass | Way::Catch => {
+            [&keys::COMMAND, &keys::COMMAND_USER, &keys::COMMAND_PEER].as_slice()
+        }
         Way::Exec => [&keys::SOCKET].as_slice(),
     };
     if let Some(key) = foreign.iter().find(|key| section.has(key)) {
         return Err(section.error(
             key,
-            "it belongs to the other kind of hand-off",
+            "it belongs to another kind of hand-off",
             "leave it out, or change handoff",
         ));
     }
     if way == Way::Pass {
         let socket = section.required_path(&keys::SOCKET)?;
         return Ok(CustomerHandoff::PostfixPass { socket });
+    }
+    if way == Way::Catch {
+        if !section.has(&keys::SOCKET) {
+            return Err(section.error(
+                &keys::SOCKET,
+                "it is missing",
+                "handoff \"catch\" needs the socket where turnabout catch listens",
+            ));
+        }
+        let socket = section.required_path(&keys::SOCKET)?;
+        return Ok(CustomerHandoff::Catch { socket });
     }
     let Some(command) = section.command(&keys::COMMAND)? else {
         return Err(section.error(

@@ -197,11 +197,38 @@ keys! {
     SERVE_RETRY = Serve."retry_interval" Duration Value(r#""0s""#);
         "A customer that asks again for its mail sooner than this is told 450 (RFC 2645 section 5.2.1 allows \
         it). 0s lets it ask as often as it likes."
+    SERVE_LANDLOCK = Serve."landlock" Switch Value("true");
+        "Confine the process, once it has started, to the files it needs, where the kernel has Landlock. It is done \
+        with handoff = \"postfix-cache\" only: Exim, which turnabout starts, needs more."
+    SERVE_RUNTIME = Serve."runtime_directory" Path Value(r#""/run/turnabout""#);
+        "Where the processes of this service tell one another which customer is being served, so that none is served \
+        twice at a time however many there are (inetd starts one for each connection). It belongs to the service's \
+        user, and is made if turnabout is started as root and it is not there. Nothing in it is needed after a restart."
+    SERVE_CONTROL = Serve."control" Text Value(r#""/run/turnabout/serve.sock""#);
+        "The socket on which turnabout status asks this service. Only root, the service's own user and members of the \
+        socket's group are answered. Where it cannot be made the service goes on without it. \"none\" makes none."
+    SERVE_METRICS = Serve."metrics" Text Unset("no metrics on a port");
+        "An address and port, such as \"127.0.0.1:9366\", where Prometheus finds metrics at /metrics. Whoever can \
+        connect there can read them, so only an address of this machine alone or of a private network is taken; see \
+        metrics_public."
+    SERVE_METRICS_PUBLIC = Serve."metrics_public" Switch Value("false");
+        "Let metrics be an address that anybody may reach."
+    SERVE_METRICS_FILE = Serve."metrics_file" Path Unset("no file with metrics");
+        "A file to write the metrics to, four times a minute, for the textfile collector of the node exporter: its name must \
+        end in .prom. The service's user must be able to write into its directory."
 
     LIMIT_CONNECTIONS = Limits."connections" Number Value("10000");
-        "Connections open at the same time. One more is told 421 and closed."
+        "Connections open at the same time. For one more, one that has not logged in is told 421 and closed: of the \
+        network that most of those come from (an IPv4 /24, an IPv6 /56), the oldest. If all have logged in, the new one \
+        is told 421 and closed."
     LIMIT_PER_ADDRESS = Limits."connections_per_address" Number Value("100");
         "Connections open at the same time from one IPv4 address or one IPv6 /64. One more is told 421 and closed."
+    LIMIT_UNAUTHENTICATED = Limits."unauthenticated_percent" Number Value("80");
+        "How many of the connections may be ones that have not logged in, in percent. For one more, one of them is told \
+        421 and closed, as for connections. So strangers never take the place of customers."
+    LIMIT_HANDSHAKES = Limits."handshakes" Number Value("500");
+        "TLS handshakes at the same time. For one more, one of them is closed, chosen as for connections. So the work that \
+        strangers can give the processor at one time is bounded."
     LIMIT_COMMAND = Limits."command_time" Duration Value(r#""5m""#);
         "How long to wait for the next command, and for a reply to be taken. RFC 5321 section 4.5.3.2.7 \
         recommends at least five minutes; less is allowed here because nothing but a login happens before the turn."
@@ -228,6 +255,9 @@ keys! {
     LIMIT_STOP = Limits."stop_time" Duration Value(r#""5m""#);
         "How long connections that go through the relay may go on after SIGTERM. Those that are with the mail server \
         itself do not need turnabout any more."
+    LIMIT_LENT = Limits."lent_time" Duration Value(r#""10m""#);
+        "Started by inetd in wait mode: how long nobody may be connected before turnabout exits, so that inetd listens \
+        again and starts it for the next customer. No other start looks at it."
 
     POSTFIX_SERVICE = Postfix."service" Text Value(r#""odmr""#);
         "The name of the delivery service for on-demand domains, the first column of its line in master.cf and the \
@@ -254,6 +284,16 @@ keys! {
     FETCH_STATE = Fetch."state_directory" Path Value(r#""/var/lib/turnabout""#);
         "Where is kept what is worth to know the next time: which providers the kernel's TLS could not serve. It is made \
         when it is needed; nothing is lost with it."
+    FETCH_CONTROL = Fetch."control" Text Value(r#""/run/turnabout/fetch.sock""#);
+        "With fetch --daemon: the socket on which turnabout status asks it. Only root, the daemon's own user and members \
+        of the socket's group are answered. Where it cannot be made the daemon goes on without it. \"none\" makes none."
+    FETCH_METRICS = Fetch."metrics" Text Unset("no metrics on a port");
+        "With fetch --daemon: as the key of the same name in [serve]."
+    FETCH_METRICS_PUBLIC = Fetch."metrics_public" Switch Value("false");
+        "Let metrics be an address that anybody may reach."
+    FETCH_METRICS_FILE = Fetch."metrics_file" Path Unset("no file with metrics");
+        "As the key of the same name in [serve]. A turnabout fetch that ends by itself writes into it how each provider fared, when \
+        it last went well, and nothing else; what the file says of other providers stays."
 
     HOST = Provider."host" Text Required;
         "The provider's name or address. All its addresses are tried, IPv6 and IPv4."
@@ -304,10 +344,12 @@ keys! {
         demands at least that (rule R16)."
     HANDOFF = Provider."handoff" Text Value(r#""postfix-pass""#);
         "How the turned connection is given to this machine's mail server. \"postfix-pass\" passes it to a running \
-        Postfix; \"exec\" starts a program with the connection on its standard input and output, as inetd does."
+        Postfix; \"exec\" starts a program with the connection on its standard input and output, as inetd does; \
+        \"catch\" sends it to turnabout catch in another container."
     SOCKET = Provider."socket" Path Value(r#""/var/spool/postfix/private/odmr""#);
         "With postfix-pass: the socket of a service of type pass in Postfix's master.cf. It lies in a directory \
-        that only root and Postfix's own user can enter."
+        that only root and Postfix's own user can enter. With catch, where it has no default: the socket of turnabout catch, \
+        in a directory that both containers share and where only the two may write."
     COMMAND = Provider."command" List Unset("must be given with exec");
         "With exec: the program, by its absolute path, and its arguments, for example [\"/usr/sbin/exim4\", \"-bs\"]. \
         No shell is involved. Postfix's sendmail -bs is refused, since it takes whoever talks to it for \

@@ -4,6 +4,7 @@
 //! work is an error that names file, line and column, and says what to do. What comes out needs no
 //! further checks. [`ProviderOptions`] makes the same [`Provider`] from options of the command line.
 
+mod desk;
 mod error;
 mod handoff;
 mod hostname;
@@ -24,6 +25,7 @@ mod values;
 
 use std::path::Path;
 
+pub use desk::Desk;
 pub use error::ConfigError;
 pub use handoff::{CommandPeer, CustomerHandoff};
 pub use limits::Limits;
@@ -31,6 +33,7 @@ pub use mail_servers::{EximKeys, PostfixKeys};
 pub use options::ProviderOptions;
 pub use provider::{Provider, Timers};
 pub use secret::SecretSource;
+pub use sendmail::is_postfix_sendmail_bs;
 pub use serve::{ProviderHandoff, Serve};
 pub use tls::{ProviderTls, ServeTls};
 
@@ -52,6 +55,14 @@ pub struct Config {
     pub serve: Option<Serve>,
     /// Every `[providers.NAME]`, in the order of the file; names differ.
     pub providers: Vec<Provider>,
+    /// What a process shows that fetches: `[fetch]`.
+    pub fetch_desk: Desk,
+}
+
+/// The fully qualified name of this machine, where there is no configuration to say another; nothing if it has none.
+#[must_use]
+pub fn own_name() -> Option<String> {
+    hostname::qualified().ok()
 }
 
 impl Config {
@@ -160,6 +171,7 @@ fn check(origin: &Origin, top: &tree::Table) -> Result<Config, ConfigError> {
     let common = Common::read(&fetch)?;
     Ok(Config {
         serve,
+        fetch_desk: Desk::of_fetch(&fetch)?,
         providers: read_providers(origin, providers.0, common)?,
     })
 }

@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-/// True if this command line is `sendmail -bs` of Postfix.
+/// True if this command line, the program and its arguments, is `sendmail -bs` of Postfix.
 ///
 /// That program takes whoever talks to it for a local user: its smtpd skips every access check, so a
 /// turned connection given to it is an open relay for the provider. Sendmail's own `sendmail -bs`, and
 /// Exim's, look at the peer and are fine; so the program itself decides, not its name alone: Postfix's
 /// submits by `postdrop`, and has that name inside. A program that cannot be read is Postfix's if
 /// `postconf` stands beside it.
-pub(super) fn is_postfix_sendmail_bs(command: &[String]) -> bool {
+pub fn is_postfix_sendmail_bs(command: &[String]) -> bool {
     let Some((program, arguments)) = command.split_first() else {
         return false;
     };

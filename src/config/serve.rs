@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::desk::Desk;
 use super::error::ConfigError;
 use super::limits::Limits;
 use super::mail_servers::{EximKeys, PostfixKeys};
@@ -47,6 +48,12 @@ pub struct Serve {
     pub sources: Vec<Network>,
     /// The least time between two ATRN of one customer; zero is no limit (rule R20).
     pub retry_interval: Duration,
+    /// Give up access to the rest of the machine's files, where the kernel and the mail server allow it.
+    pub landlock: bool,
+    /// Where the processes of this service meet.
+    pub runtime_directory: PathBuf,
+    /// What it shows of itself, and where.
+    pub desk: Desk,
     /// What connections may take.
     pub limits: Limits,
     /// Settings of the hand-off to Postfix.
@@ -154,6 +161,9 @@ impl Serve {
                 })?
                 .unwrap_or_default(),
             retry_interval: section.duration(&keys::SERVE_RETRY, Duration::ZERO, "")?,
+            landlock: section.switch(&keys::SERVE_LANDLOCK)?,
+            runtime_directory: section.required_path(&keys::SERVE_RUNTIME)?,
+            desk: Desk::of_serve(section)?,
             limits: Limits::read(&section.table("limits", keys::Table::Limits)?)?,
             postfix: PostfixKeys::read(&section.table("postfix", keys::Table::Postfix)?)?,
             exim: EximKeys::read(&section.table("exim", keys::Table::Exim)?)?,

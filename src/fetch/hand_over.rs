@@ -3,6 +3,8 @@
 use super::memory::Note;
 use super::report::{End, Report};
 use super::talk::{Stop, Talk, lost};
+use crate::control::follow;
+use crate::handoff::catch::words::About;
 use crate::handoff::customer::Carried;
 use crate::tls::HandoffTls;
 use crate::wire::follow::Followed;
@@ -47,12 +49,22 @@ pub(super) async fn hand_over(mut talk: Talk<'_>, report: &mut Report) -> Result
         .await
         .map_err(|error| lost(&error, "the turn"))?;
     let carriage = released.carriage().clone();
+    let about = About {
+        session: talk.id,
+        provider: &talk.provider.name,
+        user: &talk.provider.user,
+        domains: talk.provider.domains.as_ref(),
+    };
     report.carried = Some(carriage.name());
+    let view = released.view();
     let taken = ready
-        .commit(released, &talk.hostname)
+        .commit(released, &talk.hostname, &about)
         .await
         .map_err(|error| Stop(End::TryLater, error.to_string()))?;
     let to = talk.provider.handoff.name();
+    talk.closing.handoff(to);
+    talk.closing.carried(carriage.name());
+    talk.closing.handed_over(follow(view));
     tracing::info!(
         session = talk.id,
         handoff = to,

@@ -11,10 +11,12 @@ mod stopping;
 mod talk;
 
 use crate::config;
-use crate::handoff::inherited;
+use crate::control::write_last;
+use crate::report::{Ledger, Role};
 use crate::tls::HandoffTls;
 use crate::wire::{KernelTls, Relays};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use stopping::Stopping;
@@ -34,6 +36,8 @@ pub struct Options {
     pub providers: Vec<config::Provider>,
     /// Print JSON objects instead of sentences.
     pub json: bool,
+    /// Where to write how each provider fared, for the node exporter.
+    pub metrics_file: Option<PathBuf>,
 }
 
 /// Fetches from all of them at the same time, prints one line each on standard output, in their
@@ -42,12 +46,15 @@ pub struct Options {
 /// # Errors
 /// When the runtime cannot be started or standard output cannot be written.
 pub fn run(options: Options) -> io::Result<Vec<End>> {
-    inherited::note();
     // One connection needs no thread pool.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let reports = runtime.block_on(fetch_all(options.providers))?;
+    let ledger = Ledger::new(Role::Fetch);
+    let reports = runtime.block_on(fetch_all(options.providers, ledger.clone()))?;
+    if let Some(file) = &options.metrics_file {
+        write_last(&ledger, file);
+    }
     // A password that is still being typed, or computed, is not waited for.
     runtime.shutdown_background();
     let mut out = io::stdout().lock();
@@ -65,13 +72,15 @@ pub fn run(options: Options) -> io::Result<Vec<End>> {
 /// What all fetches of this process share.
 #[derive(Debug)]
 struct Shared {
+    ledger: Ledger,
     kernel: KernelTls,
     relays: Relays,
     stopping: Stopping,
 }
 
-async fn fetch_all(providers: Vec<config::Provider>) -> io::Result<Vec<Report>> {
+async fn fetch_all(providers: Vec<config::Provider>, ledger: Ledger) -> io::Result<Vec<Report>> {
     let shared = Arc::new(Shared {
+        ledger,
         kernel: kernel(&providers),
         relays: Relays::new(RELAY_IDLE),
         stopping: Stopping::listen()?,

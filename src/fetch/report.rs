@@ -1,6 +1,7 @@
 //! What one fetch came to: one line for a person, one object for a program, one exit code.
 
 use crate::config::Provider;
+use crate::report::Outcome;
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
@@ -36,6 +37,20 @@ impl End {
             Self::Protocol => 76,
             Self::Refused => 77,
             Self::Configuration => 78,
+        }
+    }
+}
+
+impl From<End> for Outcome {
+    fn from(end: End) -> Self {
+        match end {
+            End::Fetched => Self::Turned,
+            End::NoMail => Self::NoMail,
+            End::Unreachable => Self::Unreachable,
+            End::TryLater => Self::TryLater,
+            End::Protocol => Self::Protocol,
+            End::Refused => Self::Refused,
+            End::Configuration => Self::Internal,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::report::{End, Report};
 use super::talk::{Stop, Talk, Talked, lost};
 use super::{Shared, secure};
 use crate::config::{Provider, SecretSource};
-use crate::report;
+use crate::report::{self, Outcome, State};
 use crate::sasl::Secret;
 use crate::smtp::ReplyReader;
 use crate::tls::ClientTls;
@@ -16,18 +16,21 @@ use tokio::time::Instant;
 
 /// Fetches once from one provider.
 pub(super) async fn fetch(provider: &Provider, shared: &Shared) -> Report {
-    let mut closing = report::Session::fetch(&provider.name);
+    let closing = report::Session::fetch(&shared.ledger, &provider.name);
     closing.user(&provider.user);
     let started = Instant::now();
     let mut report = Report::new(provider);
-    let id = closing.id().to_owned();
-    let stopped = attempt(provider, shared, &id, &mut report).await;
+    closing.domains(report.asked_for());
+    let stopped = attempt(provider, shared, &closing, &mut report).await;
     let Stop(end, text) = stopped.unwrap_or_else(|stop| stop);
     let report = report.ended(end, started.elapsed(), text);
+    closing.outcome(match (end, report.carried) {
+        (End::TryLater, Some(_)) => Outcome::Broken,
+        (end, _) => end.into(),
+    });
     if let Some(peer) = &report.peer {
         closing.peer(peer);
     }
-    closing.domains(report.asked_for());
     if let Some(mechanism) = &report.mechanism {
         closing.mechanism(mechanism);
     }
@@ -51,11 +54,11 @@ pub(super) async fn fetch(provider: &Provider, shared: &Shared) -> Report {
 async fn attempt(
     provider: &Provider,
     shared: &Shared,
-    id: &str,
+    closing: &report::Session,
     report: &mut Report,
 ) -> Result<Stop, Stop> {
     let ours = async {
-        let (talk, turned) = until_the_turn(provider, shared, id, report).await?;
+        let (talk, turned) = until_the_turn(provider, shared, closing, report).await?;
         Ok((talk, turned, report))
     };
     let (talk, turned, report) = tokio::select! {
@@ -71,7 +74,8 @@ async fn attempt(
             Ok(stop)
         }
         Talked::Turned(domains) => {
-            tracing::info!(session = id, domains = %domains, "turned");
+            closing.state(State::Turned);
+            tracing::info!(session = closing.id(), domains = %domains, "turned");
             hand_over(talk, report).await
         }
     }
@@ -80,9 +84,10 @@ async fn attempt(
 async fn until_the_turn<'a>(
     provider: &'a Provider,
     shared: &'a Shared,
-    id: &'a str,
+    closing: &'a report::Session,
     report: &mut Report,
 ) -> Result<(Talk<'a>, Talked), Stop> {
+    let id = closing.id();
     let (tls, secret) = own_files(provider).await?;
     let stream = dial(&provider.host, provider.port, provider.timers.connect)
         .await
@@ -90,12 +95,14 @@ async fn until_the_turn<'a>(
     let wire =
         Wire::new(stream, ReplyReader::LINE_LIMIT).map_err(|error| lost(&error, "connecting"))?;
     report.peer = Some(wire.peer().to_string());
+    closing.peer(wire.peer());
+    closing.state(State::Login);
     tracing::info!(session = id, provider = %provider.name, peer = %wire.peer(), "connected");
     let hostname = provider
         .hostname
         .clone()
         .unwrap_or_else(|| literal(wire.local().ip()));
-    let mut talk = Talk::new(provider, shared, id, hostname, wire);
+    let mut talk = Talk::new(provider, shared, closing, hostname, wire);
     let turned = talk.whole(tls, secret, report).await;
     report.tls = talk.wire.facts().map(ToString::to_string);
     match turned {

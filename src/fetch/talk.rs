@@ -37,6 +37,7 @@ pub(super) struct Talk<'a> {
     pub(super) shared: &'a Shared,
     pub(super) hostname: String,
     pub(super) id: &'a str,
+    pub(super) closing: &'a report::Session,
     pub(super) wire: Wire,
     replies: ReplyReader,
     pub(super) note: Note,
@@ -49,7 +50,7 @@ impl<'a> Talk<'a> {
     pub(super) fn new(
         provider: &'a Provider,
         shared: &'a Shared,
-        id: &'a str,
+        closing: &'a report::Session,
         hostname: String,
         wire: Wire,
     ) -> Self {
@@ -57,7 +58,8 @@ impl<'a> Talk<'a> {
             provider,
             shared,
             hostname,
-            id,
+            id: closing.id(),
+            closing,
             wire,
             replies: ReplyReader::new(),
             note: Note::about(&provider.name, &provider.state_directory),
@@ -158,6 +160,10 @@ impl<'a> Talk<'a> {
 
     /// Before ATRN: which way can the connection go, and is the mail server ready to take it so?
     async fn prepare(&mut self) -> Result<(), HandoffError> {
+        self.closing.state(report::State::Asking);
+        if let Some(facts) = self.wire.facts() {
+            self.closing.tls(facts);
+        }
         let wish = self.provider.handoff_tls;
         let noted = wish == HandoffTls::Auto && self.note.exists();
         let asked = if noted { HandoffTls::Relay } else { wish };
@@ -169,7 +175,7 @@ impl<'a> Talk<'a> {
             Way::Relay(why) if wish == HandoffTls::Kernel => Err(HandoffError::new(format!(
                 "cannot hand over in the kernel: {why} (set handoff_tls = \"auto\", or load the kernel's module tls)"
             ))),
-            way => prepare(&self.provider.handoff, matches!(way, Way::Relay(_))),
+            way => prepare(&self.provider.handoff, matches!(way, Way::Relay(_))).await,
         };
         match ready {
             Ok(ready) => {

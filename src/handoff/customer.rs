@@ -1,6 +1,8 @@
 //! The customer's hand-offs behind one face: prepare before ATRN, commit after the 250.
 
 use super::HandoffError;
+use super::catch::words::About;
+use super::catch::{self, Catch};
 use super::exec::{self, Exec};
 use super::postfix_pass::{self, PostfixPass};
 use crate::config::CustomerHandoff;
@@ -18,6 +20,8 @@ const LAST_WORDS: Duration = Duration::from_secs(15);
 pub enum Ready {
     /// A connection to the `pass` service of a running Postfix.
     PostfixPass(postfix_pass::Ready),
+    /// A receiver in another container.
+    Catch(catch::Ready),
     /// A command that can be run.
     Exec(Box<exec::Ready>),
 }
@@ -25,7 +29,7 @@ pub enum Ready {
 /// Who has the connection now.
 #[derive(Debug)]
 pub enum Carried {
-    /// A running Postfix: nothing of ours is left to wait for but the end, and a relay's last octets.
+    /// A running Postfix, or a receiver in another container: nothing of ours is left to wait for but the end, and a relay's last octets.
     Passed(View),
     /// A child of ours.
     Running(Box<exec::Running>),
@@ -36,11 +40,17 @@ pub enum Carried {
 ///
 /// # Errors
 /// When the mail server cannot take a connection now, or not one that a relay carries, with what to do about it.
-pub fn prepare(handoff: &CustomerHandoff, relay_possible: bool) -> Result<Ready, HandoffError> {
+pub async fn prepare(
+    handoff: &CustomerHandoff,
+    relay_possible: bool,
+) -> Result<Ready, HandoffError> {
     match handoff {
         CustomerHandoff::PostfixPass { socket } => {
             Ok(Ready::PostfixPass(PostfixPass::new(socket).prepare()?))
         }
+        CustomerHandoff::Catch { socket } => Ok(Ready::Catch(
+            Catch::new(socket).prepare(relay_possible).await?,
+        )),
         CustomerHandoff::Exec {
             command,
             user,
@@ -53,15 +63,24 @@ pub fn prepare(handoff: &CustomerHandoff, relay_possible: bool) -> Result<Ready,
 }
 
 impl Ready {
-    /// Hands the connection over. If the mail server does not take it after all, the provider
+    /// Hands the connection over; `about` is what a receiver in another container is told of it. If the mail server does not take it after all, the provider
     /// is greeted with 421, so that it keeps its mail and closes in good order (rule R26).
     ///
     /// # Errors
     /// When the mail server did not take it.
-    pub async fn commit(self, released: Released, hostname: &str) -> Result<Carried, HandoffError> {
+    pub async fn commit(
+        self,
+        released: Released,
+        hostname: &str,
+        about: &About<'_>,
+    ) -> Result<Carried, HandoffError> {
         let view = released.view();
         let refused = match self {
             Self::PostfixPass(ready) => match ready.commit(released).await {
+                Ok(()) => return Ok(Carried::Passed(view)),
+                Err(refused) => refused,
+            },
+            Self::Catch(ready) => match ready.commit(released, about).await {
                 Ok(()) => return Ok(Carried::Passed(view)),
                 Err(refused) => refused,
             },

@@ -38,6 +38,7 @@ impl Line {
                     quiet,
                     received,
                     round_trip,
+                    ..
                 } = TcpInfo::look(connection)?;
                 Some(Self {
                     open,

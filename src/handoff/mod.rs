@@ -13,11 +13,11 @@ use crate::smtp::next_hop::NextHop;
 use crate::wire::Released;
 
 pub mod attributes;
+pub mod catch;
 pub mod customer;
 pub mod error;
 pub mod exec;
 pub mod exim_continue;
-pub mod inherited;
 mod line;
 pub mod postfix_cache;
 pub mod postfix_pass;

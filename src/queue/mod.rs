@@ -18,6 +18,8 @@ mod program;
 pub mod showq;
 pub mod together;
 
+pub(crate) use program::{Answer, Program};
+
 /// Why the queue could not be asked or set going. Each is a sentence for the operator.
 #[derive(Debug, Error)]
 pub enum QueueError {

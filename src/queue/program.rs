@@ -15,6 +15,8 @@ use super::{QueueError, cut};
 const LINE_LIMIT: usize = 16 * 1024 * 1024;
 /// How much of the error output we keep, in octets.
 const SAID_LIMIT: u64 = 600;
+/// The longest output that is kept as a whole, in octets.
+const LONGEST_OUTPUT: usize = 1024 * 1024;
 /// The search path of the programs we start: they are named by full path, but start others.
 const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -31,6 +33,27 @@ pub(crate) struct Program {
     pub(crate) what: &'static str,
     /// What it reads on standard input: a few lines at most, which a pipe holds.
     pub(crate) input: Vec<u8>,
+}
+
+/// What a program answered, whether or not it liked the question.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// Its standard output.
+    pub(crate) output: String,
+    /// The first octets of its error output, on one line; empty where it succeeded.
+    pub(crate) said: String,
+    /// It ended with 0.
+    pub(crate) success: bool,
+}
+
+/// One more line of an output, which has its limit.
+fn keep(output: &mut String, line: &[u8]) -> Result<ControlFlow<()>, String> {
+    output.push_str(&String::from_utf8_lossy(line));
+    output.push('\n');
+    if output.len() > LONGEST_OUTPUT {
+        return Err("too long".to_owned());
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 impl Program {
@@ -59,17 +82,54 @@ impl Program {
     /// As [`Program::lines`], or an output of more than a mebioctet.
     pub(crate) async fn output(&self, limit: Duration) -> Result<String, QueueError> {
         let mut output = String::new();
-        self.lines(limit, |line| {
-            output.push_str(&String::from_utf8_lossy(line));
-            output.push('\n');
-            if output.len() > 1024 * 1024 {
-                Err("too long".to_owned())
-            } else {
-                Ok(ControlFlow::Continue(()))
-            }
-        })
-        .await?;
+        self.lines(limit, |line| keep(&mut output, line)).await?;
         Ok(output)
+    }
+
+    /// Runs it and gives what it prints and says, however it ends.
+    ///
+    /// # Errors
+    /// It cannot be started, takes longer than `limit`, or prints more than a mebioctet.
+    pub(crate) async fn answer(&self, limit: Duration) -> Result<Answer, QueueError> {
+        let mut output = String::new();
+        let ended = self.lines(limit, |line| keep(&mut output, line)).await;
+        match ended {
+            Ok(()) => Ok(Answer {
+                output,
+                said: String::new(),
+                success: true,
+            }),
+            Err(QueueError::Failed { said, .. }) => Ok(Answer {
+                output,
+                said,
+                success: false,
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// [`Program::output`] for a caller that is not asynchronous, or may be inside a runtime: it waits.
+    ///
+    /// # Errors
+    /// As [`Program::output`].
+    pub(crate) fn output_now(&self, limit: Duration) -> Result<String, QueueError> {
+        let start = |cause| QueueError::Start {
+            program: self.path.clone(),
+            cause,
+        };
+        // A runtime may not be entered from inside another, so this one has a thread of its own.
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .map_err(start)?;
+                runtime.block_on(self.output(limit))
+            });
+            asked
+                .join()
+                .unwrap_or_else(|_| Err(start(std::io::Error::other("its thread is gone"))))
+        })
     }
 
     async fn unbounded<F>(&self, mut each: F) -> Result<(), QueueError>
@@ -167,4 +227,49 @@ async fn next_line(
         return Err(std::io::Error::other("a line of its output is too long"));
     }
     Ok(read > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Program, QueueError};
+    use std::path::PathBuf;
+    use std::time::{Duration, Instant};
+
+    fn shell(script: &str) -> Program {
+        Program {
+            path: PathBuf::from("/bin/sh"),
+            arguments: vec!["-c".into(), script.into()],
+            environment: Vec::new(),
+            what: "try a program",
+            input: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_not_waited_for_inside_a_runtime_either() {
+        let began = Instant::now();
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let asked = runtime.map(|runtime| {
+            runtime.block_on(async { shell("sleep 60").output_now(Duration::from_millis(200)) })
+        });
+        assert!(matches!(asked, Ok(Err(QueueError::Slow { .. }))));
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_program_that_fails_has_answered_all_the_same() {
+        let program = shell("echo found; echo why >&2; exit 3");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let answer =
+            runtime.map(|runtime| runtime.block_on(program.answer(Duration::from_secs(20))));
+        let seen = answer.map(|answer| {
+            answer
+                .map(|answer| (answer.output, answer.said, answer.success))
+                .ok()
+        });
+        let expected = ("found\n".to_owned(), "why".to_owned(), false);
+        assert_eq!(seen.ok().flatten(), Some(expected));
+    }
 }

@@ -5,11 +5,13 @@
 //! the line is made, so that no peer can forge a line or drive a terminal. Standard output is never
 //! written to: it may be the connection itself.
 //!
-//! Every connection ends in one closing line made by [`Session`]; when counters come, they are
-//! counted there.
+//! Every connection stands in the [`Ledger`] as long as it is open and ends in one closing line made by
+//! [`Session`], where it is counted.
 
 mod escape;
+mod ledger;
 mod line;
+mod outcome;
 mod session;
 
 use std::io::{self, IsTerminal};
@@ -18,6 +20,8 @@ use tracing::{Level, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 
 pub use escape::{Safe, safe, whole};
+pub use ledger::{Flow, Follow, LastResult, Ledger, SessionStatus, Status, StatusTotals as Totals};
+pub use outcome::{Counter, Outcome, Role, State};
 pub use session::{Session, session_id};
 
 /// How a line looks.

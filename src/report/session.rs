@@ -1,9 +1,11 @@
-//! One connection: its id, and the one line that closes it.
+//! One connection: its id, its row in the ledger, and the one line that closes it.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
 
+use super::ledger::{Facts, Follow, Ledger, lock};
+use super::outcome::{Counter, Outcome, State};
 use super::{safe, whole};
 
 /// An id that no other connection of this machine has at the same time, short enough to type.
@@ -37,59 +39,50 @@ fn base32(mut number: u64) -> String {
     }
 }
 
-/// What is known about a connection so far; [`Session::close`] writes its closing line at info.
+/// What is known about a connection so far; [`Session::close`] writes its closing line at info, takes it out of the
+/// ledger and counts it.
 ///
 /// A session that is dropped without it, because its task was cancelled, still gets its line, with
 /// `end=abandoned`.
 #[derive(Debug)]
 pub struct Session {
-    id: String,
-    started: Instant,
+    id: Arc<str>,
     closed: bool,
     failed: bool,
     what: &'static str,
-    peer: Option<String>,
-    provider: Option<String>,
-    user: Option<String>,
-    domains: Option<String>,
-    mechanism: Option<String>,
-    handoff: Option<String>,
-    tls: Option<String>,
-    carried: Option<String>,
+    ledger: Ledger,
+    number: u64,
+    facts: Arc<Mutex<Facts>>,
 }
 
 impl Session {
     /// A customer's connection to our provider.
     #[must_use]
-    pub fn serve(peer: impl Display) -> Session {
-        let mut session = Session::start("session closed");
-        session.peer(peer);
-        session
+    pub fn serve(ledger: &Ledger, peer: impl Display) -> Session {
+        Session::start(ledger, "session closed", |facts| facts.peer = shown(peer))
     }
 
     /// Our own connection, as a customer, to the provider of this name.
     #[must_use]
-    pub fn fetch(provider: impl Display) -> Session {
-        let mut session = Session::start("fetch finished");
-        session.provider = shown(provider);
-        session
+    pub fn fetch(ledger: &Ledger, provider: impl Display) -> Session {
+        Session::start(ledger, "fetch finished", |facts| {
+            facts.provider = shown(provider);
+        })
     }
 
-    fn start(what: &'static str) -> Session {
+    fn start(ledger: &Ledger, what: &'static str, known: impl FnOnce(&mut Facts)) -> Session {
+        let id: Arc<str> = session_id().into();
+        let mut facts = Facts::new(Arc::clone(&id));
+        known(&mut facts);
+        let (number, facts) = ledger.open(facts);
         Session {
-            id: session_id(),
-            started: Instant::now(),
+            id,
             closed: false,
             failed: false,
             what,
-            peer: None,
-            provider: None,
-            user: None,
-            domains: None,
-            mechanism: None,
-            handoff: None,
-            tls: None,
-            carried: None,
+            ledger: ledger.clone(),
+            number,
+            facts,
         }
     }
 
@@ -102,43 +95,82 @@ impl Session {
     /// Seconds since the connection began, in thousandths.
     #[must_use]
     pub fn seconds(&self) -> f64 {
-        (self.started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
+        lock(&self.facts).seconds()
+    }
+
+    /// What it is doing from now on.
+    pub fn state(&self, state: State) {
+        lock(&self.facts).state = state;
+    }
+
+    /// What it came to, as things stand; without a word it is lost.
+    pub fn outcome(&self, outcome: Outcome) {
+        lock(&self.facts).outcome = outcome;
     }
 
     /// The peer's address.
-    pub fn peer(&mut self, peer: impl Display) {
-        self.peer = shown(peer);
+    pub fn peer(&self, peer: impl Display) {
+        lock(&self.facts).peer = shown(peer);
     }
 
-    /// Who authenticated, or tried to.
-    pub fn user(&mut self, user: impl Display) {
-        self.user = shown(user);
+    /// The user that this is about, whoever says so.
+    pub fn user(&self, user: impl Display) {
+        lock(&self.facts).user = shown(user);
+    }
+
+    /// A customer has logged in: it is the one it says it is.
+    pub fn logged_in(&self, user: impl Display) {
+        let mut facts = lock(&self.facts);
+        facts.user = shown(user);
+        facts.logged_in = true;
+        facts.state = State::LoggedIn;
+        drop(facts);
+        self.ledger.count(Counter::LoginAccepted);
     }
 
     /// The domains of the ATRN that was granted.
-    pub fn domains(&mut self, domains: impl Display) {
+    pub fn domains(&self, domains: impl Display) {
         // Parsed already, and worth its length.
-        self.domains = Some(domains.to_string());
+        lock(&self.facts).domains = Some(domains.to_string());
+    }
+
+    /// The code that ATRN was answered with.
+    pub fn atrn(&self, code: u16) {
+        self.ledger.atrn(code);
     }
 
     /// The mechanism of the login.
-    pub fn mechanism(&mut self, mechanism: impl Display) {
-        self.mechanism = shown(mechanism);
+    pub fn mechanism(&self, mechanism: impl Display) {
+        lock(&self.facts).mechanism = shown(mechanism);
     }
 
     /// The kind of hand-off.
-    pub fn handoff(&mut self, handoff: impl Display) {
-        self.handoff = shown(handoff);
+    pub fn handoff(&self, handoff: impl Display) {
+        lock(&self.facts).handoff = shown(handoff);
     }
 
     /// Version and cipher suite, once there is TLS.
-    pub fn tls(&mut self, tls: impl Display) {
-        self.tls = shown(tls);
+    pub fn tls(&self, tls: impl Display) {
+        lock(&self.facts).tls = shown(tls);
     }
 
     /// Who carried the octets after the turn: `plain`, `kernel` or `relay`.
-    pub fn carried(&mut self, carried: impl Display) {
-        self.carried = shown(carried);
+    pub fn carried(&self, carried: impl Display) {
+        lock(&self.facts).carried = shown(carried);
+    }
+
+    /// The mail server has the connection, which can be looked at so; hand-off and carriage have been told before.
+    pub fn handed_over(&self, follow: Follow) {
+        let mut facts = lock(&self.facts);
+        facts.state = State::HandedOver;
+        facts.follow = Some(follow);
+        let facts = facts.clone();
+        self.ledger.handed_over(&facts);
+    }
+
+    /// It ended with mail left in the queue.
+    pub fn mail_left(&self) {
+        self.ledger.mail_left();
     }
 
     /// Writes the closing line; `end` says in one phrase how it ended.
@@ -158,19 +190,21 @@ impl Session {
         }
         self.closed = true;
         let end = whole(&end.to_string()).to_string();
+        let facts = lock(&self.facts).clone();
+        self.ledger.close(self.number, &facts, &end);
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    session = self.id,
-                    provider = self.provider,
-                    peer = self.peer,
-                    user = self.user,
-                    domains = self.domains,
-                    mechanism = self.mechanism,
-                    tls = self.tls,
-                    handoff = self.handoff,
-                    carried = self.carried,
-                    seconds = self.seconds(),
+                    session = &*facts.id,
+                    provider = facts.provider,
+                    peer = facts.peer,
+                    user = facts.user,
+                    domains = facts.domains,
+                    mechanism = facts.mechanism,
+                    tls = facts.tls,
+                    handoff = facts.handoff,
+                    carried = facts.carried,
+                    seconds = facts.seconds(),
                     end,
                     "{}",
                     self.what

@@ -75,6 +75,15 @@ impl Mechanism {
         matches!(self, Self::Plain | Self::Login)
     }
 
+    /// Whether it is one of SCRAM's.
+    #[must_use]
+    pub const fn is_scram(self) -> bool {
+        matches!(
+            self,
+            Self::ScramSha256Plus | Self::ScramSha1Plus | Self::ScramSha256 | Self::ScramSha1
+        )
+    }
+
     /// Whether the exchange is bound to the TLS connection it runs on, so that it needs a
     /// [`ChannelBinding`](super::ChannelBinding).
     #[must_use]

@@ -2,6 +2,7 @@
 
 use super::state::State;
 use super::{refusal, session};
+use crate::report::Counter;
 use crate::smtp::{COMMAND_LIMIT, Reply};
 use crate::wire::Wire;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) enum Begins {
     /// With our greeting in the clear.
     InClear,
+    /// In the clear, and our greeting has been said.
+    Greeted,
     /// With a TLS handshake (RFC 8314 3).
     WithTls,
 }
@@ -54,12 +57,14 @@ fn admit(sessions: &mut JoinSet<()>, state: &Arc<State>, stream: TcpStream, begi
     let address = wire.peer().ip();
     if !files.admits(address) {
         let said = said(begins, "554");
+        state.ledger.count(Counter::NotInSources);
         tracing::info!(peer = %wire.peer(), "{said}: not in serve.sources");
         turn_away(sessions, state, wire, begins, refusal::not_for_you(&files));
         return;
     }
     let Some(admitted) = state.admit(address) else {
         let said = said(begins, "421");
+        state.ledger.count(Counter::TooMany);
         tracing::warn!(peer = %wire.peer(), "{said}: too many connections (see serve.limits)");
         turn_away(sessions, state, wire, begins, refusal::busy(&files));
         return;
@@ -74,7 +79,7 @@ fn admit(sessions: &mut JoinSet<()>, state: &Arc<State>, stream: TcpStream, begi
 /// handshakes are not made for those that are too many.
 fn said(begins: Begins, code: &'static str) -> &'static str {
     match begins {
-        Begins::InClear => code,
+        Begins::InClear | Begins::Greeted => code,
         Begins::WithTls => "closed",
     }
 }

@@ -14,6 +14,10 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub(super) struct Turn {
     pub(super) ready: Ready,
+    /// Of the mail server: it can be given a connection that a relay carries.
+    pub(super) takes_relay: bool,
+    /// Of the mail server: a session under TLS in the kernel comes to its end in good order.
+    pub(super) kernel_tls_is_whole: bool,
     pub(super) reserved: Reserved,
     pub(super) next_hops: Vec<NextHop>,
 }
@@ -44,20 +48,22 @@ async fn prepare(
 ) -> Result<Turn, QueueAnswer> {
     let serve = &files.serve;
     let user = report::safe(&request.user);
-    let later = |not_now: NotNow| {
-        tracing::info!(session = id, %user, "450: {}", not_now.reason());
-        match not_now {
-            NotNow::Busy => QueueAnswer::Busy,
-            NotNow::TooSoon => QueueAnswer::TooSoon,
-        }
-    };
-    let mut reserved = state
-        .reserve(&request.user, serve.retry_interval)
-        .map_err(later)?;
     let unavailable = |why: String| {
         tracing::error!(session = id, %user, domains = %request.domains, "451: {why}");
         QueueAnswer::Unavailable
     };
+    let later = |not_now: NotNow| {
+        let answer = match not_now {
+            NotNow::Busy => QueueAnswer::Busy,
+            NotNow::TooSoon => QueueAnswer::TooSoon,
+            NotNow::Unknown(error) => return unavailable(error.to_string()),
+        };
+        tracing::info!(session = id, %user, "450: {}", not_now.reason());
+        answer
+    };
+    let mut reserved = state
+        .reserve(&request.user, serve.retry_interval)
+        .map_err(later)?;
     // By the accounts as they are now, not as they were at the login: what the operator has taken away since then
     // does not travel (rule R18).
     let accounts = Arc::clone(&state.files().accounts);
@@ -72,9 +78,10 @@ async fn prepare(
                 GrantError::SharedNextHop { .. } => unavailable(error.to_string()),
             })?;
     reserved.hold(&next_hops).map_err(later)?;
+    let handoff = state.mail_server.handoff(serve).await;
+    let handoff = handoff.map_err(|error| unavailable(error.to_string()))?;
     let asked = async {
-        let waiting = state
-            .handoff
+        let waiting = handoff
             .waiting(&request.domains, serve.limits.queue_time)
             .await;
         match waiting {
@@ -82,7 +89,7 @@ async fn prepare(
             Ok(false) => return Err(QueueAnswer::NoMail),
             Err(error) => return Err(unavailable(error.to_string())),
         }
-        let ready = state.handoff.prepare(&request.domains, &next_hops).await;
+        let ready = handoff.prepare(&request.domains, &next_hops).await;
         ready.map_err(|error| unavailable(error.to_string()))
     };
     let Ok(ready) = timeout(serve.limits.queue_time, asked).await else {
@@ -93,6 +100,8 @@ async fn prepare(
     };
     Ok(Turn {
         ready: ready?,
+        takes_relay: handoff.takes_relay(),
+        kernel_tls_is_whole: handoff.kernel_tls_is_whole(),
         reserved,
         next_hops,
     })

@@ -45,6 +45,23 @@ struct Contents {
     client_ca: Option<(PathBuf, Vec<u8>)>,
 }
 
+/// Files that have been read, and are not yet in use.
+pub(super) struct Held(Contents);
+
+impl Held {
+    /// Puts them to use.
+    ///
+    /// # Errors
+    /// When one is of no use.
+    pub(super) fn server_tls(
+        &self,
+        serve: &config::Serve,
+        accounts: &Accounts,
+    ) -> Result<ServerTls, CertificateError> {
+        Ok(self.0.server_tls(serve, accounts)?)
+    }
+}
+
 impl Certificates {
     pub(super) fn new(reader: KeyReader) -> Self {
         Self {
@@ -81,6 +98,14 @@ impl Certificates {
         self.warned = None;
         self.warn_before_the_end(&tls);
         Ok(Some(tls))
+    }
+
+    /// Reads the files now, for [`Held::server_tls`]: by a process that can read them now and not later.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub(super) fn hold(serve: &config::Serve) -> Result<Held, CertificateError> {
+        Ok(Held(Self::new(KeyReader::own()).read(serve)?))
     }
 
     /// Says once a day that a certificate is about to end. That it has ended is said when it is read.

@@ -1,9 +1,10 @@
-//! Failed logins, remembered by network and by user name beyond the connection they came on, so
+//! Failed logins, remembered by address, by network and by user name beyond the connection they came on, so
 //! that guessing does not begin anew with every connection (rule C11).
 //!
 //! What grows is the delay before 535, never anything for a login that succeeds: whoever knows
-//! the password cannot be locked out by somebody who does not.
+//! the password is not made to wait by what somebody else has done.
 
+use super::admission::source;
 use crate::smtp::network::Network;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -16,16 +17,26 @@ const MEMORY: Duration = Duration::from_secs(15 * 60);
 /// The longest delay; the machine's own grow as far.
 const LONGEST: Duration = Duration::from_secs(16);
 
-/// How many networks, and how many names, are remembered; a flood of them makes room by
+/// How many addresses, networks and names are remembered, of each; a flood of them makes room by
 /// forgetting what is old.
 const ROOM: usize = 10_000;
 
 /// Prefix lengths, in bits, of what counts as one place: an IPv4 /24, an IPv6 /56.
 const PREFIX: (u8, u8) = (24, 56);
 
+/// A network is held to account for its addresses, but not at once: so many failures there weigh as one.
+const NEIGHBOURS: u32 = 4;
+
+/// The network around an address, for counting.
+pub(super) fn network(peer: IpAddr) -> Option<Network> {
+    let prefix = if peer.is_ipv4() { PREFIX.0 } else { PREFIX.1 };
+    Network::around(peer, prefix)
+}
+
 /// The failures that are remembered.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
+    by_address: HashMap<IpAddr, Count>,
     by_network: HashMap<Network, Count>,
     by_user: HashMap<String, Count>,
 }
@@ -41,9 +52,11 @@ impl Failures {
     ///
     /// The name counts whether or not there is such a user, so that nothing is learnt from it.
     pub(super) fn note(&mut self, peer: IpAddr, user: Option<&str>, now: Instant) -> Duration {
-        let prefix = if peer.is_ipv4() { PREFIX.0 } else { PREFIX.1 };
-        let network = Network::around(peer, prefix);
-        let mut most = network.map_or(0, |network| count(&mut self.by_network, network, now));
+        let mut most = count(&mut self.by_address, source(peer), now);
+        if let Some(network) = network(peer) {
+            let near = count(&mut self.by_network, network, now);
+            most = most.max(near.div_ceil(NEIGHBOURS));
+        }
         if let Some(user) = user {
             most = most.max(count(&mut self.by_user, user.to_owned(), now));
         }
@@ -94,13 +107,28 @@ mod tests {
 
     /// Rules: C11
     #[test]
-    fn the_delay_grows_with_failures_from_one_network_whatever_the_name() {
+    fn the_delay_grows_with_failures_from_one_address_whatever_the_name() {
         let (mut failures, now) = (Failures::default(), Instant::now());
         let delays = ["a", "b", "c", "d", "e", "f"]
             .map(|user| seconds(failures.note(HERE, Some(user), now)));
         assert_eq!(delays, [1, 2, 4, 8, 16, 16]);
-        assert_eq!(seconds(failures.note(NEXT_DOOR, None, now)), 16);
+        // The seventh from this network, where four weigh as one.
+        assert_eq!(seconds(failures.note(NEXT_DOOR, None, now)), 2);
         assert_eq!(seconds(failures.note(ELSEWHERE, Some("g"), now)), 1);
+    }
+
+    /// Rules: C11
+    #[test]
+    fn the_delay_grows_with_failures_from_one_network_whatever_the_address() {
+        let (mut failures, now) = (Failures::default(), Instant::now());
+        let delays: Vec<u64> = (1..=20)
+            .map(|last| {
+                let peer = IpAddr::V4(Ipv4Addr::new(203, 0, 113, last));
+                seconds(failures.note(peer, Some(&format!("user{last}")), now))
+            })
+            .collect();
+        let expected = [1, 2, 4, 8, 16].map(|delay| [delay; 4]).concat();
+        assert_eq!(delays, expected);
     }
 
     /// Rules: C11

@@ -1,50 +1,53 @@
-//! The provider's process: bind, drop root, read its files, serve until told to stop.
-//!
-//! Order of the start, and why: the ports are bound as root, and a child that stays root is started to read
-//! certificates and keys ([`keys`]); then root is given up for good; only then are the accounts read (so a later
-//! reload, as the mail server's user, cannot fail where the start succeeded) and the mail server asked for its
-//! version and its sockets.
+//! The provider's process, of which there are two kinds: one that stands and listens ([`run`]), on addresses of the
+//! configuration or on sockets that it was started with, and one that was started for a connection ([`run_one`]).
+//! Sessions are the same in both.
 
 mod acceptor;
+mod activation;
+mod admission;
 mod asking;
 mod certificates;
+mod confine;
+mod crowd;
 mod failures;
+mod guesses;
 mod handshake;
 pub mod keys;
 mod listener;
+mod mail_server;
+mod one;
+mod places;
 mod privileges;
+mod pulse;
 mod refusal;
 mod reload;
 mod session;
+mod standing;
 mod state;
 mod turned;
 
-use crate::accounts::{Accounts, Misfit, StandInKey};
+use crate::accounts::{Accounts, Misfit};
 use crate::config;
-use crate::handoff::inherited;
-use crate::handoff::provider::ProviderHandoff;
 use crate::tls::{HandoffTls, ServerTls};
 use crate::wire::KernelTls;
-use acceptor::Begins;
 use certificates::Certificates;
 use keys::KeyReader;
-use nix::unistd::geteuid;
-use state::{Files, State};
-use std::fs::File;
+use state::State;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
+pub use activation::NoCertificate;
 pub use certificates::CertificateError;
 pub use listener::ListenError;
+pub use one::{run_one, turn_away};
 pub use privileges::PrivilegeError;
+pub use standing::run;
 
 /// How long the sessions that are not turned yet may take to hear 421 and close after SIGTERM.
 const STOP_TIME: Duration = Duration::from_secs(20);
@@ -64,6 +67,9 @@ pub enum ServeError {
     /// An address is not to be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A socket that we were started with has TLS, and there is none.
+    #[error(transparent)]
+    NoCertificate(#[from] NoCertificate),
     /// Root could not be given up.
     #[error(transparent)]
     Privileges(#[from] PrivilegeError),
@@ -79,85 +85,12 @@ pub enum ServeError {
     /// The mail server.
     #[error(transparent)]
     Handoff(#[from] crate::handoff::HandoffError),
+    /// The address for metrics is not to be had.
+    #[error("cannot listen on {0} for metrics: {1} (correct serve.metrics)")]
+    Metrics(SocketAddr, io::Error),
     /// The runtime or the signals.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
-}
-
-/// Serves until SIGTERM or SIGINT.
-///
-/// # Errors
-/// Whatever makes a start impossible; see [`ServeError`].
-pub fn run(options: Options) -> Result<(), ServeError> {
-    // Whoever started us has no descriptor of its own in a process of root's, or in a mail server.
-    inherited::note();
-    inherited::close();
-    let listeners = Listeners {
-        in_clear: listener::bind(&options.serve.listen)?,
-        with_tls: listener::bind(&options.serve.listen_tls)?,
-    };
-    listener::raise_descriptor_limit();
-    let user = match &options.serve.user {
-        Some(user) => user.clone(),
-        None => ProviderHandoff::default_user(&options.serve)?,
-    };
-    let mut certificates = Certificates::new(key_reader(&options.serve)?);
-    privileges::drop_to(&user)?;
-    if let Err(error) = File::open(&options.config_file) {
-        tracing::warn!(
-            config = %options.config_file.display(), %user, %error,
-            "SIGHUP will not reload: this user cannot read the configuration (chgrp it to the user's group, and chmod g+r)"
-        );
-    }
-    let key = StandInKey::draw().map_err(|error| io::Error::other(error.to_string()))?;
-    let accounts = Arc::new(Accounts::load(&options.serve.accounts, &key)?);
-    fits(&options.serve, &accounts)?;
-    let tls = certificates.load(&options.serve, &accounts)?;
-    // Password hashes may take tens of megabytes each and all of a processor: a few at a time,
-    // the others wait.
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .max_blocking_threads(processors + 1)
-        .build()?;
-    let files = Files {
-        serve: options.serve,
-        accounts,
-        tls,
-    };
-    let started = Started {
-        config_file: options.config_file,
-        listeners,
-        certificates,
-        key,
-    };
-    let ended = runtime.block_on(serve(started, files));
-    // What is still in a blocking call (a password hash) is not waited for.
-    runtime.shutdown_background();
-    ended
-}
-
-/// What was made ready before there were threads.
-struct Started {
-    config_file: PathBuf,
-    listeners: Listeners,
-    certificates: Certificates,
-    key: StandInKey,
-}
-
-/// By how a connection on them begins.
-struct Listeners {
-    in_clear: Vec<StdListener>,
-    with_tls: Vec<StdListener>,
-}
-
-/// As root, a child that can read the files after root is given up; otherwise we read them as any other.
-fn key_reader(serve: &config::Serve) -> io::Result<KeyReader> {
-    let files = Certificates::files(serve);
-    if geteuid().is_root() && !files.is_empty() {
-        return KeyReader::with_root(files);
-    }
-    Ok(KeyReader::own())
 }
 
 /// Reads the certificates once and says whether they can be used: for a check of the configuration.
@@ -185,56 +118,6 @@ pub fn fits(serve: &config::Serve, accounts: &Accounts) -> Result<(), Misfit> {
     }
 }
 
-async fn serve(started: Started, files: Files) -> Result<(), ServeError> {
-    let Started {
-        config_file,
-        listeners,
-        mut certificates,
-        key,
-    } = started;
-    let handoff = ProviderHandoff::new(&files.serve).await?;
-    let kernel = kernel(&files.serve);
-    let mut hangup = signal(SignalKind::hangup())?;
-    let (stop, stopping) = watch::channel(false);
-    let (give_up, giving_up) = watch::channel(false);
-    tracing::info!(
-        listen = addresses(&listeners.in_clear), listen_tls = addresses(&listeners.with_tls),
-        tls = files.serve.tls.name(), handoff_tls = files.serve.has_tls().then(|| files.serve.handoff_tls.name()), handoff = handoff.name(), accounts = files.accounts.len(),
-        hostname = %files.serve.hostname, "ready"
-    );
-    let state = Arc::new(State::new(files, key, handoff, kernel, stopping, giving_up));
-    let mut acceptors = JoinSet::new();
-    for (listeners, begins) in [
-        (listeners.in_clear, Begins::InClear),
-        (listeners.with_tls, Begins::WithTls),
-    ] {
-        for listener in listeners {
-            let listener = TcpListener::from_std(listener)?;
-            acceptors.spawn(acceptor::accept(listener, begins, Arc::clone(&state)));
-        }
-    }
-    let (mut term, mut int) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    let mut look = interval_at(Instant::now() + certificates::LOOK, certificates::LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = hangup.recv() => reload::reload(&config_file, &state, &mut certificates),
-            _ = look.tick() => reload::renew(&state, &mut certificates),
-            name = first(&mut term, &mut int) => {
-                tracing::info!(signal = name, "stopping");
-                break;
-            }
-        }
-    }
-    stop.send_replace(true);
-    last_sessions(&state, acceptors, &give_up).await;
-    tracing::info!("stopped");
-    Ok(())
-}
-
 /// What the kernel can do, asked only if somebody will want it.
 fn kernel(serve: &config::Serve) -> KernelTls {
     if serve.has_tls() && serve.handoff_tls != HandoffTls::Relay {
@@ -244,8 +127,56 @@ fn kernel(serve: &config::Serve) -> KernelTls {
     }
 }
 
+/// The signals that end the process.
+#[derive(Debug)]
+struct Stops {
+    term: Signal,
+    int: Signal,
+}
+
+impl Stops {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for one, and says which.
+    async fn first(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Those who say that the process ends: at once, and when the sessions that the relay carries have had their time.
+#[derive(Debug)]
+struct Ends {
+    stop: watch::Sender<bool>,
+    give_up: watch::Sender<bool>,
+}
+
+/// Those who hear it.
+#[derive(Debug)]
+struct Told {
+    stopping: watch::Receiver<bool>,
+    giving_up: watch::Receiver<bool>,
+}
+
+fn ends() -> (Ends, Told) {
+    let (stop, stopping) = watch::channel(false);
+    let (give_up, giving_up) = watch::channel(false);
+    let told = Told {
+        stopping,
+        giving_up,
+    };
+    (Ends { stop, give_up }, told)
+}
+
 /// Sees the sessions out. Those that our relay carries go on to their end, if it comes in time; the others end now.
-async fn last_sessions(state: &State, mut acceptors: JoinSet<()>, give_up: &watch::Sender<bool>) {
+async fn last_sessions(state: &State, mut sessions: JoinSet<()>, ends: &Ends) {
     let limit = state.files().serve.limits.stop_time;
     let deadline = Instant::now() + limit;
     let running = state.relays.running();
@@ -255,12 +186,12 @@ async fn last_sessions(state: &State, mut acceptors: JoinSet<()>, give_up: &watc
             seconds = limit.as_secs(),
             "waiting for connections that go through the relay (serve.limits.stop_time)"
         );
-        timeout_at(deadline, all(&mut acceptors))
+        timeout_at(deadline, all(&mut sessions))
             .await
             .unwrap_or_default();
     }
-    give_up.send_replace(true);
-    if timeout(STOP_TIME, all(&mut acceptors)).await.is_err() {
+    ends.give_up.send_replace(true);
+    if timeout(STOP_TIME, all(&mut sessions)).await.is_err() {
         tracing::warn!("stopped while sessions were still open; their mail stays queued");
     }
     // What was left with the mail server.
@@ -272,27 +203,6 @@ async fn last_sessions(state: &State, mut acceptors: JoinSet<()>, give_up: &watc
     }
 }
 
-async fn all(acceptors: &mut JoinSet<()>) {
-    while acceptors.join_next().await.is_some() {}
-}
-
-/// Where they listen, for the log; nothing if there are none.
-fn addresses(listeners: &[StdListener]) -> Option<String> {
-    let all: Vec<String> = listeners
-        .iter()
-        .filter_map(local)
-        .map(|at| at.to_string())
-        .collect();
-    (!all.is_empty()).then(|| all.join(","))
-}
-
-fn local(listener: &StdListener) -> Option<SocketAddr> {
-    listener.local_addr().ok()
-}
-
-async fn first(term: &mut Signal, int: &mut Signal) -> &'static str {
-    tokio::select! {
-        _ = term.recv() => "SIGTERM",
-        _ = int.recv() => "SIGINT",
-    }
+async fn all(sessions: &mut JoinSet<()>) {
+    while sessions.join_next().await.is_some() {}
 }

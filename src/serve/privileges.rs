@@ -67,7 +67,8 @@ pub(super) fn drop_to(name: &str) -> Result<(), PrivilegeError> {
     Ok(())
 }
 
-fn user_name(uid: Uid) -> String {
+/// The name of a user for a sentence.
+pub(super) fn user_name(uid: Uid) -> String {
     match User::from_uid(uid) {
         Ok(Some(user)) => user.name,
         _ => format!("uid {uid}"),

@@ -18,6 +18,19 @@ pub(super) fn busy(files: &Files) -> Reply {
     Reply::plain(421, &format!("{hostname} too busy, try later"))
 }
 
+/// 421: somebody else is given the place of one that has not logged in yet (rule C12).
+pub(super) fn made_room(files: &Files) -> Reply {
+    let hostname = &files.serve.hostname;
+    Reply::enhanced(421, 3, 2, &format!("{hostname} too busy, try later"))
+}
+
+/// 421: too many logins fail where this one comes from, or for its user, to look at one more (rule C11).
+pub(super) fn too_many_logins(files: &Files) -> Reply {
+    let hostname = &files.serve.hostname;
+    let text = format!("{hostname} too many failed logins, try later");
+    Reply::enhanced(421, 7, 0, &text)
+}
+
 /// 554: no service for this address (RFC 5321 3.1, rule R31).
 pub(super) fn not_for_you(files: &Files) -> Reply {
     let hostname = &files.serve.hostname;

@@ -77,8 +77,11 @@ fn needs_restart(old: &config::Serve, new: &config::Serve) -> Option<&'static st
         ("handoff", old.handoff != new.handoff),
         ("postfix", old.postfix != new.postfix),
         ("exim", old.exim != new.exim),
+        ("control, metrics or metrics_file", old.desk != new.desk),
         // Root that could read the certificates is gone, and the kernel was asked at the start.
         ("tls", old.has_tls() != new.has_tls()),
+        // What was given up is gone.
+        ("landlock", old.landlock != new.landlock),
         ("handoff_tls", old.handoff_tls != new.handoff_tls),
         (
             "limits.relay_idle_time",

@@ -1,16 +1,22 @@
 //! What all sessions of the provider share: accounts, the customers that are being served, and
 //! the word to stop.
 
-use super::failures::Failures;
+use super::Told;
+use super::admission::{Admitted, Handshakes, Seats};
+use super::guesses::Guesses;
+use super::mail_server::MailServer;
+use super::places::{Place, PlaceError, Places, Taken};
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
-use crate::handoff::provider::ProviderHandoff;
+use crate::report::{Ledger, Role};
 use crate::sasl::Mechanism;
 use crate::smtp::next_hop::NextHop;
 use crate::tls::{Facts, ServerTls};
-use crate::wire::{KernelTls, Relays};
+use crate::wire::Relays;
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -25,15 +31,20 @@ pub(super) struct State {
     files: RwLock<Arc<Files>>,
     /// Makes the answers to unknown users; the same for the life of the process.
     pub(super) key: StandInKey,
-    /// How a turned connection is given to the mail server.
-    pub(super) handoff: ProviderHandoff,
+    /// How a turned connection is given to the mail server, and what the kernel can do for it.
+    pub(super) mail_server: MailServer,
+    /// Where other processes of the service see whom this one serves; none is a process that stands alone.
+    places: Option<Places>,
+    /// The sessions, and what is counted.
+    pub(super) ledger: Ledger,
     served: Mutex<Served>,
-    connected: Mutex<Connected>,
-    failures: Mutex<Failures>,
+    seats: Arc<Seats>,
+    /// Logins that are being judged, and those that failed.
+    pub(super) guesses: Guesses,
+    /// TLS handshakes that are under way.
+    pub(super) handshakes: Handshakes,
     turned_away: Arc<Semaphore>,
-    /// Which sessions under TLS the kernel can carry.
-    pub(super) kernel: KernelTls,
-    /// Those that it does not carry.
+    /// The sessions under TLS that the kernel does not carry.
     pub(super) relays: Relays,
     /// Customers whose TLS the kernel could not serve, as long as this process lives.
     relay_only: Mutex<HashSet<String>>,
@@ -41,6 +52,36 @@ pub(super) struct State {
     pub(super) stopping: watch::Receiver<bool>,
     /// Turns true when the sessions that the relay carries have had their time after that.
     pub(super) giving_up: watch::Receiver<bool>,
+    accepted: AtomicU64,
+    turned: AtomicU64,
+}
+
+/// What a process does, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Figures {
+    /// Connections now.
+    pub(super) connected: usize,
+    /// Customers that are being served now: asked for, or turned.
+    pub(super) served: usize,
+    /// Connections since the start.
+    pub(super) accepted: u64,
+    /// Turns since the start.
+    pub(super) turned: u64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            connected,
+            served,
+            accepted,
+            turned,
+        } = self;
+        write!(
+            f,
+            "{connected} connected, {served} being served; {accepted} connections and {turned} turns since the start"
+        )
+    }
 }
 
 /// The operator's files as they were read together (SIGHUP replaces the whole).
@@ -80,11 +121,16 @@ impl Files {
         offered
     }
 
-    /// May this address connect at all? In addition to, never instead of, AUTH (rule R31).
+    /// May this address connect at all?
     pub(super) fn admits(&self, address: IpAddr) -> bool {
-        let sources = &self.serve.sources;
-        sources.is_empty() || sources.iter().any(|network| network.contains(address))
+        admits(&self.serve, address)
     }
+}
+
+/// May this address connect at all? In addition to, never instead of, AUTH (rule R31).
+pub(super) fn admits(serve: &config::Serve, address: IpAddr) -> bool {
+    let sources = &serve.sources;
+    sources.is_empty() || sources.iter().any(|network| network.contains(address))
 }
 
 /// Who is being served, and when each was served last.
@@ -96,28 +142,26 @@ struct Served {
     last: HashMap<String, Instant>,
 }
 
-/// Open connections, in all and by address.
-#[derive(Debug, Default)]
-struct Connected {
-    all: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
 /// Why a customer is not served now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum NotNow {
     /// Another session of this customer is open (450, rule R20).
     Busy,
     /// It was served less than `serve.retry_interval` ago (450, rule R20).
     TooSoon,
+    /// Nobody can tell whether another process serves it (451).
+    Unknown(PlaceError),
 }
 
 impl NotNow {
     /// For the log.
-    pub(super) fn reason(self) -> &'static str {
+    pub(super) fn reason(&self) -> String {
         match self {
-            Self::Busy => "another session of this customer, or on its next hop, is open",
-            Self::TooSoon => "served less than serve.retry_interval ago",
+            Self::Busy => {
+                "another session of this customer, or on its next hop, is open".to_owned()
+            }
+            Self::TooSoon => "served less than serve.retry_interval ago".to_owned(),
+            Self::Unknown(error) => error.to_string(),
         }
     }
 }
@@ -126,25 +170,28 @@ impl State {
     pub(super) fn new(
         files: Files,
         key: StandInKey,
-        handoff: ProviderHandoff,
-        kernel: KernelTls,
-        stopping: watch::Receiver<bool>,
-        giving_up: watch::Receiver<bool>,
+        mail_server: MailServer,
+        places: Option<Places>,
+        told: Told,
     ) -> Self {
         let relays = Relays::new(files.serve.limits.relay_idle_time);
         Self {
             key,
             files: RwLock::new(Arc::new(files)),
-            handoff,
+            mail_server,
+            places,
+            ledger: Ledger::new(Role::Serve),
             served: Mutex::default(),
-            connected: Mutex::default(),
-            failures: Mutex::default(),
+            seats: Arc::default(),
+            guesses: Guesses::default(),
+            handshakes: Handshakes::default(),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
-            kernel,
             relays,
             relay_only: Mutex::default(),
-            stopping,
-            giving_up,
+            stopping: told.stopping,
+            giving_up: told.giving_up,
+            accepted: AtomicU64::new(0),
+            turned: AtomicU64::new(0),
         }
     }
 
@@ -156,17 +203,35 @@ impl State {
 
     /// Puts newly read files in place for the sessions to come.
     pub(super) fn replace(&self, files: Files) {
+        self.ledger.keep_results(|user| files.accounts.has(user));
         *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
     }
 
     /// From now on this customer's sessions go through the relay.
     pub(super) fn relay_only(&self, user: &str) {
         lock(&self.relay_only).insert(user.to_owned());
+        if let Some(places) = &self.places {
+            places.relay_only(user);
+        }
     }
 
     /// Has the kernel failed this customer?
     pub(super) fn is_relay_only(&self, user: &str) -> bool {
         lock(&self.relay_only).contains(user)
+            || self
+                .places
+                .as_ref()
+                .is_some_and(|places| places.is_relay_only(user))
+    }
+
+    /// What it does now.
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            connected: self.seats.taken_now(),
+            served: lock(&self.served).now.len(),
+            accepted: self.accepted.load(Ordering::Relaxed),
+            turned: self.turned.load(Ordering::Relaxed),
+        }
     }
 
     /// Ends when the process was told to stop.
@@ -174,11 +239,6 @@ impl State {
         let mut stopping = self.stopping.clone();
         // An error means that whoever could say "stop" is gone, which is the same.
         drop(stopping.wait_for(|stop| *stop).await);
-    }
-
-    /// Remembers a failed login; the answer to it has to wait for this long (rule C11).
-    pub(super) fn login_failed(&self, peer: IpAddr, user: Option<&str>) -> Duration {
-        lock(&self.failures).note(peer, user, Instant::now())
     }
 
     /// Reserves the customer for one session; dropping the value frees it.
@@ -198,12 +258,31 @@ impl State {
         if served.last.contains_key(user) {
             return Err(NotNow::TooSoon);
         }
+        let place = self.place(|places| places.customer(user, interval))?;
         served.now.insert(user.to_owned());
         Ok(Reserved {
             state: Arc::clone(self),
             user: user.to_owned(),
             next_hops: Vec::new(),
+            place,
+            hops: Vec::new(),
         })
+    }
+
+    /// A place among all processes; none where this one stands alone.
+    fn place(
+        &self,
+        take: impl FnOnce(&Places) -> Result<Taken, PlaceError>,
+    ) -> Result<Option<Place>, NotNow> {
+        let Some(places) = &self.places else {
+            return Ok(None);
+        };
+        match take(places) {
+            Ok(Taken::Place(place)) => Ok(Some(place)),
+            Ok(Taken::Busy) => Err(NotNow::Busy),
+            Ok(Taken::TooSoon) => Err(NotNow::TooSoon),
+            Err(error) => Err(NotNow::Unknown(error)),
+        }
     }
 
     /// Room to tell one more connection that it is not served.
@@ -212,21 +291,10 @@ impl State {
     }
 
     /// Admits a connection from `address`, unless there are too many (421).
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
-        let address = source(address);
-        let files = self.files();
-        let limits = &files.serve.limits;
-        let mut connected = lock(&self.connected);
-        let here = connected.by_address.get(&address).copied().unwrap_or(0);
-        if connected.all >= limits.connections || here >= limits.connections_per_address {
-            return None;
-        }
-        connected.all += 1;
-        *connected.by_address.entry(address).or_default() += 1;
-        Some(Admitted {
-            state: Arc::clone(self),
-            address,
-        })
+    pub(super) fn admit(&self, address: IpAddr) -> Option<Admitted> {
+        let admitted = self.seats.admit(address, &self.files().serve.limits)?;
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        Some(admitted)
     }
 }
 
@@ -236,6 +304,9 @@ pub(super) struct Reserved {
     state: Arc<State>,
     user: String,
     next_hops: Vec<NextHop>,
+    /// The same, seen by other processes.
+    place: Option<Place>,
+    hops: Vec<Place>,
 }
 
 impl Reserved {
@@ -246,13 +317,21 @@ impl Reserved {
         if next_hops.iter().any(|one| served.next_hops.contains(one)) {
             return Err(NotNow::Busy);
         }
+        for one in next_hops {
+            let place = self.state.place(|places| places.next_hop(one))?;
+            self.hops.extend(place);
+        }
         served.next_hops.extend(next_hops.iter().cloned());
         self.next_hops = next_hops.to_vec();
         Ok(())
     }
 
     /// From now on `serve.retry_interval` runs: the customer had its turn.
-    pub(super) fn had_its_turn(&self) {
+    pub(super) fn had_its_turn(&mut self) {
+        if let Some(place) = &mut self.place {
+            place.had_its_turn();
+        }
+        self.state.turned.fetch_add(1, Ordering::Relaxed);
         lock(&self.state.served)
             .last
             .insert(self.user.clone(), Instant::now());
@@ -269,52 +348,7 @@ impl Drop for Reserved {
     }
 }
 
-/// A connection that counts.
-#[derive(Debug)]
-pub(super) struct Admitted {
-    state: Arc<State>,
-    address: IpAddr,
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let mut connected = lock(&self.state.connected);
-        connected.all = connected.all.saturating_sub(1);
-        if let Some(here) = connected.by_address.get_mut(&self.address) {
-            *here = here.saturating_sub(1);
-            if *here == 0 {
-                connected.by_address.remove(&self.address);
-            }
-        }
-    }
-}
-
-/// What counts as one address: an IPv4 address, or the /64 that one IPv6 host can choose from freely.
-fn source(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
-    }
-}
-
 /// No value behind these locks is ever left half-changed, so a panic elsewhere spoils nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::source;
-    use std::net::IpAddr;
-
-    #[test]
-    fn the_addresses_of_one_ipv6_network_count_as_one_and_ipv4_addresses_each() {
-        let same = |one: &str, other: &str| {
-            let parse = |text: &str| text.parse::<IpAddr>().ok().map(source);
-            parse(one) == parse(other)
-        };
-        assert!(same("2001:db8:1:2::3", "2001:db8:1:2:ffff::4"));
-        assert!(!same("2001:db8:1:2::3", "2001:db8:1:3::3"));
-        assert!(!same("192.0.2.1", "192.0.2.2"));
-    }
 }

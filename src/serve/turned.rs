@@ -5,12 +5,14 @@
 //! been answered. And when there is nothing to send after all, they are the whole session
 //! (rule R19): EHLO, QUIT.
 
+use super::admission::Admitted;
 use super::asking::Turn;
-use super::state::{Admitted, Files, State};
+use super::state::{Files, State};
+use crate::control::follow;
 use crate::handoff::Reversed;
 use crate::odmr::Turned;
 use crate::odmr::greeting::{Greeting, GreetingStep};
-use crate::report::{self, safe};
+use crate::report::{self, Outcome, safe};
 use crate::smtp::{Offer, Reply, ReplyReader};
 use crate::wire::{Carriage, RelayView, Wire};
 use std::time::Duration;
@@ -34,10 +36,12 @@ pub(super) struct Part<'a> {
 pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String {
     let Turn {
         ready,
-        reserved,
+        mut reserved,
         next_hops,
+        ..
     } = turn;
     reserved.had_its_turn();
+    part.closing.outcome(Outcome::Broken);
     let Some(domains) = part.proof.domains().cloned() else {
         return "turned without domains, the mail stays queued".to_owned();
     };
@@ -61,6 +65,7 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
         Err(error) => return format!("{error}, the mail stays queued"),
     };
     part.closing.carried(released.carriage().name());
+    part.closing.handed_over(follow(released.view()));
     // What the mail server holds itself needs us no longer.
     let shutdown = match released.carriage() {
         Carriage::Relay(relay) => {
@@ -81,6 +86,12 @@ pub(super) async fn carry(part: Part<'_>, mut wire: Wire, turn: Turn) -> String 
     drop(reserved);
     if ended.control_record {
         remember(&part);
+    }
+    if ended.clean {
+        part.closing.outcome(Outcome::Turned);
+    }
+    if ended.remaining == Some(true) {
+        part.closing.mail_left();
     }
     ended.how
 }

@@ -44,14 +44,30 @@ impl Pem {
         })
     }
 
-    /// The chain with its key, found to belong together.
+    /// The chain with its key, found to belong together; says so if nobody may trust it today.
     pub(super) fn certified(&self) -> Result<CertifiedKey, TlsError> {
+        let certified = self.joined()?;
+        // What cannot be judged has dates that contradict each other.
+        let leaf = certified.cert.first().map(Validity::of);
+        let fault = leaf.map(|leaf| {
+            leaf.map_or_else(
+                || Some("is valid at no time, its dates contradict each other".to_owned()),
+                |leaf| leaf.fault(SystemTime::now()),
+            )
+        });
+        if let Some(fault) = fault.flatten() {
+            tracing::warn!(certificate = %self.pair.certificate.display(), "our certificate {fault} (renew it, or set the clock right: it is used, but nobody may trust it)");
+        }
+        Ok(certified)
+    }
+
+    /// The chain with its key, found to belong together, whatever its dates.
+    pub(super) fn joined(&self) -> Result<CertifiedKey, TlsError> {
         let chain = certificates(&self.pair.certificate, &self.certificate)?;
         let key = private_key(&self.pair.key, &self.key)?;
         let (certificate_file, key_file) =
             (self.pair.certificate.display(), self.pair.key.display());
-        let leaf = chain.first().map(Validity::of);
-        let certified = CertifiedKey::from_der(chain, key, &super::provider()).map_err(|error| {
+        CertifiedKey::from_der(chain, key, &super::provider()).map_err(|error| {
             TlsError::configuration(match error {
                 Error::InconsistentKeys(_) => format!(
                     "cannot use {certificate_file}: {key_file} is not its private key (was one renewed without the other, or is the chain in the wrong order? the server's own certificate comes first)"
@@ -63,18 +79,7 @@ impl Pem {
                     "cannot use the private key in {key_file}: it is damaged, or of a kind that is not supported (RSA from 2048 bits on, ECDSA P-256 or P-384, and Ed25519 are)"
                 ),
             })
-        })?;
-        // What cannot be judged has dates that contradict each other.
-        let fault = leaf.map(|leaf| {
-            leaf.map_or_else(
-                || Some("is valid at no time, its dates contradict each other".to_owned()),
-                |leaf| leaf.fault(SystemTime::now()),
-            )
-        });
-        if let Some(fault) = fault.flatten() {
-            tracing::warn!(certificate = %certificate_file, "our certificate {fault} (renew it, or set the clock right: it is used, but nobody may trust it)");
-        }
-        Ok(certified)
+        })
     }
 }
 

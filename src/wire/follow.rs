@@ -36,17 +36,63 @@ pub enum View {
         local: SocketAddr,
         /// The peer's.
         peer: SocketAddr,
+        /// The kernel's own number for it, which no other connection ever has.
+        cookie: Option<u64>,
     },
     /// The relay that carries it.
     Relay(RelayView),
 }
 
+/// What can be seen of it at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sight {
+    /// Neither side has closed.
+    pub open: bool,
+    /// Octets that came from the peer: all of the TCP connection, or those that went through the relay.
+    pub received: u64,
+    /// Octets that the peer has taken, likewise.
+    pub sent: u64,
+    /// The time to the peer and back.
+    pub round_trip: Duration,
+    /// For how long nothing has moved.
+    pub quiet: Duration,
+}
+
 impl View {
+    /// Looks at it once; `None` when it is over, or when the kernel does not tell its figures.
+    #[must_use]
+    pub fn look(&self) -> Option<Sight> {
+        match self {
+            Self::Socket {
+                local,
+                peer,
+                cookie,
+            } => {
+                let told = sock_diag::ask(*local, *peer, *cookie)??;
+                let info = told.info?;
+                Some(Sight {
+                    open: told.established,
+                    received: info.received,
+                    sent: info.sent,
+                    round_trip: info.round_trip,
+                    quiet: info.quiet,
+                })
+            }
+            Self::Relay(relay) => Some(Sight {
+                open: relay.is_open(),
+                received: relay.received(),
+                sent: relay.sent(),
+                round_trip: relay.round_trip(),
+                quiet: relay.quiet(),
+            }),
+        }
+    }
+
     /// Neither side has closed; `None` where nobody can tell.
     #[must_use]
     pub fn is_open(&self) -> Option<bool> {
         match self {
-            Self::Socket { local, peer } => is_established(*local, *peer),
+            Self::Socket { local, peer, .. } => is_established(*local, *peer),
             Self::Relay(relay) => Some(relay.is_open()),
         }
     }
@@ -55,7 +101,7 @@ impl View {
     /// ends before takes the last octets with it.
     pub async fn until_closed(&self, limit: Duration) -> Followed {
         match self {
-            Self::Socket { local, peer } => until_closed(*local, *peer, limit).await,
+            Self::Socket { local, peer, .. } => until_closed(*local, *peer, limit).await,
             Self::Relay(relay) => match timeout(limit, relay.ended()).await {
                 Ok(_) => Followed::Ended,
                 Err(_) => Followed::StillOpen,

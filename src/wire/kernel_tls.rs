@@ -58,7 +58,7 @@ impl KernelTls {
     /// Tells the log in one line what works, and why the rest does not.
     #[must_use]
     pub fn probe() -> Self {
-        let tried = Cipher::ALL.map(|cipher| (cipher.name(), cipher.probe()));
+        let tried = Self::tried();
         let works: Vec<&str> = tried
             .iter()
             .filter_map(|(cipher, result)| result.is_ok().then_some(*cipher))
@@ -85,6 +85,12 @@ impl KernelTls {
         Self {
             ciphers: tried.map(|(_, result)| result.is_ok()),
         }
+    }
+
+    /// Tries each cipher, by its registered name: whether it works, or why not. Whoever is root has the kernel load the
+    /// module by it.
+    pub fn tried() -> [(&'static str, io::Result<()>); 3] {
+        Cipher::ALL.map(|cipher| (cipher.name(), cipher.probe()))
     }
 
     /// Can a session with this cipher (its registered name) go to the kernel?

@@ -20,10 +20,12 @@
     reason = "one call of sendmsg(2) with a control message that no library builds"
 )]
 mod close_notify;
+mod cookie;
 pub mod follow;
 mod handshake;
 pub mod kernel_tls;
 mod reading;
+pub mod received;
 mod record;
 pub mod relay;
 mod released;

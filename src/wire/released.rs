@@ -1,6 +1,7 @@
 //! A turned socket that nobody reads or writes any more: the value a mail server is given.
 
 use super::close_notify;
+use super::cookie::cookie;
 use super::follow::View;
 use super::relay::RelayView;
 use crate::tls::Facts;
@@ -99,6 +100,7 @@ impl Released {
             Carriage::Plain | Carriage::Kernel => View::Socket {
                 local: self.local,
                 peer: self.peer,
+                cookie: cookie(&self.fd),
             },
         }
     }

@@ -24,7 +24,7 @@ struct Raw {
     round_trip: u32,
     _more: [u32; 8],
     _pacing: [u64; 2],
-    _octets_acknowledged: u64,
+    octets_acknowledged: u64,
     octets_received: u64,
 }
 
@@ -52,6 +52,8 @@ pub struct TcpInfo {
     pub quiet: Duration,
     /// How many octets the peer has sent so far.
     pub received: u64,
+    /// How many octets the peer has acknowledged so far.
+    pub sent: u64,
     /// The time to the peer and back.
     pub round_trip: Duration,
 }
@@ -65,7 +67,48 @@ impl TcpInfo {
             open: info.state == ESTABLISHED,
             quiet: Duration::from_millis(info.last_data_sent.min(info.last_data_received).into()),
             received: info.octets_received,
+            sent: info.octets_acknowledged,
             round_trip: Duration::from_micros(info.round_trip.into()),
         })
+    }
+
+    /// The same structure as the kernel tells it of a connection that is somebody else's.
+    pub(super) fn from_octets(octets: &[u8]) -> Option<Self> {
+        let (sent, received) = (number(octets, 44)?, number(octets, 52)?);
+        Some(Self {
+            open: *octets.first()? == ESTABLISHED,
+            quiet: Duration::from_millis(sent.min(received).into()),
+            received: large(octets, 128)?,
+            sent: large(octets, 120)?,
+            round_trip: Duration::from_micros(number(octets, 68)?.into()),
+        })
+    }
+}
+
+/// A field of four octets by its place in the structure.
+fn number(octets: &[u8], at: usize) -> Option<u32> {
+    let field = octets.get(at..at.checked_add(4)?)?;
+    Some(u32::from_ne_bytes(field.try_into().ok()?))
+}
+
+/// A field of eight.
+fn large(octets: &[u8], at: usize) -> Option<u64> {
+    let field = octets.get(at..at.checked_add(8)?)?;
+    Some(u64::from_ne_bytes(field.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Raw;
+    use std::mem::offset_of;
+
+    #[test]
+    fn the_places_of_the_fields_are_those_of_the_structure() {
+        assert_eq!(offset_of!(Raw, state), 0);
+        assert_eq!(offset_of!(Raw, last_data_sent), 44);
+        assert_eq!(offset_of!(Raw, last_data_received), 52);
+        assert_eq!(offset_of!(Raw, round_trip), 68);
+        assert_eq!(offset_of!(Raw, octets_acknowledged), 120);
+        assert_eq!(offset_of!(Raw, octets_received), 128);
     }
 }

@@ -103,7 +103,7 @@ pub enum Idle {
     LoggedIn(Login),
 }
 
-/// Opens so many connections and leaves them open; 50 are on their way at a time.
+/// Opens so many connections, two from each address, and leaves them open; 50 are on their way at a time.
 pub async fn open(server: SocketAddr, how_many: usize, idle: Idle) -> Vec<Session> {
     let mut opened = Vec::with_capacity(how_many);
     let mut opening = JoinSet::new();
@@ -114,7 +114,7 @@ pub async fn open(server: SocketAddr, how_many: usize, idle: Idle) -> Vec<Sessio
             opened.extend(kept(session));
         }
         opening.spawn(async move {
-            let mut session = Session::open(server, number, None).await?;
+            let mut session = Session::open(server, number / 2, None).await?;
             if let Idle::LoggedIn(login) = idle {
                 session
                     .login(login, &accounts::user(number % accounts::ACCOUNTS))

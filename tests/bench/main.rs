@@ -36,6 +36,7 @@ mod provider;
 mod queue;
 mod rig;
 mod session;
+mod start;
 mod transfer;
 mod way;
 
@@ -65,7 +66,14 @@ enum Size {
     Emulated,
 }
 
-const PARTS: [&str; 5] = ["data", "data-tls", "negotiation", "negotiation-tls", "idle"];
+const PARTS: [&str; 6] = [
+    "data",
+    "data-tls",
+    "negotiation",
+    "negotiation-tls",
+    "idle",
+    "start",
+];
 
 /// Runs the parts that were named, or all.
 fn measure(words: &[&str]) {
@@ -113,6 +121,9 @@ fn measure(words: &[&str]) {
     }
     if wanted("idle") {
         negotiation::measure("idle", size, &mut table);
+    }
+    if wanted("start") {
+        negotiation::measure("start", size, &mut table);
     }
     println!("\n{table}");
 }

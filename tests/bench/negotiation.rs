@@ -26,7 +26,7 @@ use crate::nginx::Nginx;
 use crate::provider::Serve;
 use crate::session::Login;
 use crate::way::Carriage;
-use crate::{Size, accounts, process};
+use crate::{Size, accounts, process, start};
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,9 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Duration;
 
-const IDLE: usize = 5000;
+/// Idle connections: of strangers, and of customers that have logged in (behind nginx each of these is two).
+const GREETED: usize = 10_000;
+const LOGGED_IN: usize = 5000;
 const CUSTOMERS: usize = 64;
 
 /// Runs this program again inside a provider's host: `inside PART DIRECTORY [--quick]`.
@@ -62,16 +64,16 @@ pub fn inside(words: &[&str]) {
         panic!("usage: inside PART DIRECTORY")
     };
     let descriptors = process::raise_descriptor_limit();
-    // Behind nginx's proxy each logged-in connection is two.
     assert!(
         descriptors > 12_000,
-        "only {descriptors} open files allowed, too few for {IDLE} connections"
+        "only {descriptors} open files allowed, too few for {GREETED} connections"
     );
     let (directory, quick) = (PathBuf::from(directory), rest.contains(&"--quick"));
     match *part {
         "sessions" => sessions(&directory, None, quick),
         "sessions-tls" => sessions(&directory, Some(&Certificate::make(&directory)), quick),
         "idle" => idle(&directory, quick),
+        "start" => start::inside(&directory, quick),
         unknown => panic!("no part '{unknown}'"),
     }
 }
@@ -93,7 +95,7 @@ impl Server {
         let serve = Serve {
             listen: &address.to_string(),
             accounts: &accounts::file(),
-            limits: "login_time = \"10m\"\n",
+            limits: "login_time = \"10m\"\nconnections = 20000\n",
             // Nothing is carried here: there is no mail.
             tls: tls.map(|certificate| (certificate, Carriage::Relay)),
         };
@@ -278,11 +280,11 @@ fn report(what: &str, ours: &[Measured], theirs: &[Measured]) {
 
 fn idle(directory: &Path, quick: bool) {
     let pairs = if quick { 1 } else { 3 };
-    let how_many = if quick { 500 } else { IDLE };
-    for (state, name) in [
-        (Idle::Greeted, "greeted"),
-        (Idle::LoggedIn(Login::Plain), "logged in"),
+    for (state, name, how_many) in [
+        (Idle::Greeted, "greeted", GREETED),
+        (Idle::LoggedIn(Login::Plain), "logged in", LOGGED_IN),
     ] {
+        let how_many = if quick { how_many / 10 } else { how_many };
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for pair in 0..pairs {
             // Fresh ones each time, so that no memory of an earlier load is counted.
@@ -295,27 +297,46 @@ fn idle(directory: &Path, quick: bool) {
                 ours.push(one(Server::turnabout(directory, None)));
             }
         }
-        let of = |all: &[(f64, f64)], get: fn(&(f64, f64)) -> f64| {
-            all.iter().map(get).collect::<Vec<f64>>()
-        };
-        let show = |all: &[(f64, f64)]| {
+        let of =
+            |all: &[Waiting], get: fn(&Waiting) -> f64| all.iter().map(get).collect::<Vec<f64>>();
+        let show = |all: &[Waiting]| {
             format!(
                 "{:.1} MiB ({:.1} KiB each)",
-                median(&of(all, |one| one.0)),
-                median(&of(all, |one| one.1))
+                median(&of(all, |one| one.mib)),
+                median(&of(all, |one| one.kib_each))
             )
         };
         println!(
             "memory with {how_many} idle connections, {name} (less is better)\t{}\tnginx {}\t{}",
             show(&ours),
             show(&theirs),
-            ratio_with_spread(&of(&ours, |one| one.0), &of(&theirs, |one| one.0)),
+            ratio_with_spread(&of(&ours, |one| one.mib), &of(&theirs, |one| one.mib)),
+        );
+        let time = |all: &[Waiting]| format!("{:.1} ms", median(&of(all, |one| one.session_ms)));
+        println!(
+            "a customer's session (453) among {how_many} idle connections, {name} (less is better)\t{}\tnginx {}\t{}",
+            time(&ours),
+            time(&theirs),
+            ratio_with_spread(
+                &of(&ours, |one| one.session_ms),
+                &of(&theirs, |one| one.session_ms)
+            ),
         );
     }
 }
 
-/// MiB in all with the connections open, KiB more for each connection than without.
-fn waiting(server: &Server, how_many: usize, state: Idle, name: &str) -> (f64, f64) {
+/// A server with many connections open.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// In all.
+    mib: f64,
+    /// More for each connection than without.
+    kib_each: f64,
+    /// How long a customer takes from connecting to the end of its session.
+    session_ms: f64,
+}
+
+fn waiting(server: &Server, how_many: usize, state: Idle, name: &str) -> Waiting {
     let count = f64::from(u32::try_from(how_many).unwrap_or(u32::MAX));
     let kib = |pids: &[u32]| f64::from(u32::try_from(process::memory(pids)).unwrap_or(u32::MAX));
     sleep(Duration::from_millis(500));
@@ -336,13 +357,30 @@ fn waiting(server: &Server, how_many: usize, state: Idle, name: &str) -> (f64, f
         let processes = server.processes();
         let with = kib(&processes);
         let threads: u64 = processes.iter().map(|pid| process::threads(*pid)).sum();
+        // One customer at a time.
+        let session = load::run(Plan {
+            server: server.address,
+            login: Login::Plain,
+            tls: None,
+            customers: 1,
+            time: Duration::from_secs(2),
+            own_domain: true,
+        })
+        .await;
+        assert_eq!(session.failures, 0, "{} did not serve it", server.name);
         eprintln!(
-            "{} {name}: {:.1} MiB before, {:.1} MiB with {how_many} connections, {threads} threads",
+            "{} {name}: {:.1} MiB before, {:.1} MiB with {how_many} connections, {threads} threads; a session {:.1} ms (slowest 1 %: {:.1} ms)",
             server.name,
             before / 1024.0,
-            with / 1024.0
+            with / 1024.0,
+            session.median_ms,
+            session.slowest_ms,
         );
-        (with / 1024.0, (with - before) / count)
+        Waiting {
+            mib: with / 1024.0,
+            kib_each: (with - before) / count,
+            session_ms: session.median_ms,
+        }
     });
     // The runtime has dropped the connections; the server sees their ends.
     sleep(Duration::from_millis(500));

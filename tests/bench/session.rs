@@ -50,8 +50,9 @@ impl Session {
     ) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.set_nodelay(true)?;
-        let number = u8::try_from(number % 200).unwrap_or(0);
-        socket.bind(SocketAddr::from((Ipv4Addr::new(127, 10, number, 1), 0)))?;
+        let octet = |number: usize| u8::try_from(number % 200).unwrap_or(0);
+        let source = Ipv4Addr::new(127, 10 + octet(number / 200), octet(number), 1);
+        socket.bind(SocketAddr::from((source, 0)))?;
         let stream = socket.connect(server).await?;
         let mut session = Self {
             stream: Box::new(stream),

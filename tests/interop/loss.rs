@@ -16,5 +16,5 @@ mod site;
 
 pub use killed::both_killed_in_the_transfer;
 pub use middle::Middle;
-pub use scissors::Scissors;
+pub use scissors::{How, Part, Plan, Scissors};
 pub use site::Link;

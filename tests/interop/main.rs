@@ -15,15 +15,21 @@
     unreachable_pub
 )]
 
+mod activation;
+mod check;
+mod confined;
+mod containers;
 mod customers;
 mod delivery;
 mod demo;
+mod docker;
 mod handoff;
 mod kernel;
 mod lab;
 mod loss;
 mod newer;
 mod others;
+mod package;
 mod probe;
 mod queue;
 mod starttls;

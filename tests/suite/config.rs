@@ -453,12 +453,19 @@ fn a_command_is_a_program_by_its_whole_path() {
     assert!(provider_refusal("handoff = \"exec\"\ncommand = []\n").contains("absolute path"));
     assert!(provider_refusal("handoff = \"exec\"\n").contains("it is missing"));
     let both = provider_refusal("handoff = \"exec\"\ncommand = [\"/a\"]\nsocket = \"/b\"\n");
-    assert!(both.contains("other kind of hand-off"), "{both}");
+    assert!(both.contains("another kind of hand-off"), "{both}");
     let other = provider_refusal("command = [\"/a\"]\n");
-    assert!(other.contains("other kind of hand-off"), "{other}");
+    assert!(other.contains("another kind of hand-off"), "{other}");
     assert!(
         provider_refusal("handoff = \"postfix_pass\"\n").contains("did you mean \"postfix-pass\"?")
     );
+    let nowhere = provider_refusal("handoff = \"catch\"\n");
+    assert!(
+        nowhere.contains("needs the socket where turnabout catch listens"),
+        "{nowhere}"
+    );
+    let both = provider_refusal("handoff = \"catch\"\nsocket = \"/a\"\ncommand = [\"/b\"]\n");
+    assert!(both.contains("another kind of hand-off"), "{both}");
 }
 
 /// Rules: C9

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use turnabout::config::{CommandPeer, CustomerHandoff};
 use turnabout::handoff::Reversed;
+use turnabout::handoff::catch::words::About;
 use turnabout::handoff::customer::{Carried, prepare};
 use turnabout::handoff::exec::{Exec, Over};
 use turnabout::handoff::exim_continue::{EximContinue, EximSettings};
@@ -19,6 +20,13 @@ use turnabout::wire::follow::Followed;
 use turnabout::wire::{RelayEnd, Relays, Released};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+const ABOUT: About<'static> = About {
+    session: "test",
+    provider: "isp",
+    user: "alice",
+    domains: None,
+};
 
 async fn carried() -> (Released, Peer) {
     carried_by(&Relays::default()).await
@@ -279,11 +287,12 @@ async fn a_mail_server_that_does_not_take_it_is_a_421_through_the_relay() {
         user: None,
         peer: None,
     };
-    let ready = prepare(&handoff, false).unwrap();
+    let ready = prepare(&handoff, false).await.unwrap();
     let relays = Relays::default();
     let (released, mut peer) = carried_by(&relays).await;
     let listening = std::thread::spawn(move || peer.rest());
-    ready.commit(released, "me.example.org").await.unwrap_err();
+    let refused = ready.commit(released, "me.example.org", &ABOUT).await;
+    refused.unwrap_err();
     // The process may end now, and a relay would end with it.
     assert_eq!(relays.running(), 0);
     let (heard, end) = tokio::task::spawn_blocking(|| listening.join().unwrap())
@@ -301,7 +310,7 @@ async fn postfix_is_told_the_true_addresses_and_speaks_through_the_relay() {
     let handoff = CustomerHandoff::PostfixPass {
         socket: receiver.socket.clone(),
     };
-    let ready = prepare(&handoff, true).unwrap();
+    let ready = prepare(&handoff, true).await.unwrap();
     let (released, mut peer) = carried().await;
     let expected = [
         ("client_address", released.peer().ip().to_string()),
@@ -310,7 +319,7 @@ async fn postfix_is_told_the_true_addresses_and_speaks_through_the_relay() {
         ("server_port", released.local().port().to_string()),
     ]
     .map(|(name, value)| (name.to_owned(), value));
-    let Carried::Passed(view) = ready.commit(released, "me").await.unwrap() else {
+    let Carried::Passed(view) = ready.commit(released, "me", &ABOUT).await.unwrap() else {
         panic!("not passed");
     };
     let session = std::thread::spawn(move || {

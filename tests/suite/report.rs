@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use tracing::Level;
-use turnabout::report::{LogFormat, Session, safe, session_id, to_writer};
+use turnabout::report::{Ledger, LogFormat, Role, Session, safe, session_id, to_writer};
 
 /// Collects what is logged.
 #[derive(Clone, Default)]
@@ -146,7 +146,7 @@ fn safe_twice_is_safe_once() {
 #[test]
 fn a_session_closes_with_one_line_that_says_all() {
     let lines = logged(LogFormat::Text, || {
-        let mut session = Session::serve("192.0.2.7:50112");
+        let session = Session::serve(&Ledger::new(Role::Serve), "192.0.2.7:50112");
         session.user("alice");
         session.domains("example.org,example.com");
         session.mechanism("SCRAM-SHA-256");
@@ -167,7 +167,9 @@ fn a_session_closes_with_one_line_that_says_all() {
 
 #[test]
 fn a_session_that_is_dropped_still_gets_its_line() {
-    let lines = logged(LogFormat::Text, || drop(Session::fetch("home")));
+    let lines = logged(LogFormat::Text, || {
+        drop(Session::fetch(&Ledger::new(Role::Fetch), "home"));
+    });
     assert_eq!(lines.len(), 1);
     assert!(lines[0].contains(" provider=home "), "{lines:?}");
     assert!(lines[0].ends_with(" end=abandoned"), "{lines:?}");

@@ -272,6 +272,30 @@ fn after_sigterm_the_relay_is_not_waited_for_longer_than_the_operator_says() {
     assert!(log.contains("stopped while the relay was in use"), "{log}");
 }
 
+/// Rules: C12
+#[test]
+fn a_relay_that_goes_on_after_its_session_keeps_its_place_among_the_connections() {
+    let mut setup = both();
+    setup.keys.push_str("handoff_tls = \"relay\"\n");
+    let mut site = Site::start(Setup {
+        limits: "connections = 1",
+        postfix: "total_time = \"1s\"",
+        ..setup
+    });
+    let (mut peer, mut server) = kept(&mut site);
+    let closing = site.serve.process.logged("left with Postfix");
+    assert!(closing.contains("session closed"), "{closing}");
+    assert_eq!(Peer::connect(site.address()).reply().0, 421);
+    // The mail server has not finished.
+    server.send("NOOP\r\n");
+    assert_eq!(peer.line().unwrap(), "NOOP");
+    drop(server);
+    drop(peer);
+    until("the place", || {
+        (Peer::connect(site.address()).reply().0 == 220).then_some(())
+    });
+}
+
 /// Rules: B57
 #[test]
 fn the_certificate_is_the_one_that_is_valid_for_the_name_that_was_asked_for() {

@@ -8,14 +8,15 @@
 mod told;
 
 use super::HandoffError;
-use super::inherited;
 use crate::config::CommandPeer;
+use crate::service::inherited;
 use crate::wire::{Carriage, RelayEnd, RelayView, Released};
 use nix::unistd::{AccessFlags, User, access};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use tokio::process::{Child, Command};
 use told::Said;
@@ -70,6 +71,22 @@ pub struct Over {
     pub control_record: bool,
     /// How the relay ended, if one carried the connection.
     pub relay: Option<RelayEnd>,
+}
+
+/// Is this Exim, by a name as it is installed, links followed?
+#[must_use]
+pub fn is_exim(real: &Path) -> bool {
+    told::is_exim(real)
+}
+
+/// The arguments among these that choose Exim's configuration.
+#[must_use]
+pub fn exim_configuration(arguments: &[String]) -> Vec<OsString> {
+    let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+    told::configuration(&arguments)
+        .into_iter()
+        .cloned()
+        .collect()
 }
 
 impl Exec {
@@ -136,6 +153,15 @@ impl Exec {
     }
 }
 
+impl Exec {
+    fn cannot_start(&self, error: &io::Error) -> HandoffError {
+        HandoffError::new(format!(
+            "cannot start {}: {error} (run the command by hand as the same user)",
+            self.program.display()
+        ))
+    }
+}
+
 impl Ready {
     /// Starts the command on the connection. Our own copy is closed with it, except where the kernel encrypts: then we
     /// keep one to say the end of TLS when the child has ended.
@@ -143,28 +169,52 @@ impl Ready {
     /// # Errors
     /// When it cannot be started; the connection comes back, so that the provider can be told.
     pub fn commit(self, released: Released) -> Result<Running, Box<(HandoffError, Released)>> {
-        let told = match (released.carriage(), self.told) {
+        let Self { exec, user, told } = self;
+        let told = match (released.carriage(), told) {
             (Carriage::Relay(_), Err(refused)) => return Err(Box::new((refused, released))),
             (Carriage::Relay(_), Ok(told)) => Some(told),
             (Carriage::Plain | Carriage::Kernel, _) => None,
         };
-        match spawn(&self.exec, self.user.as_ref(), told, &released) {
+        let addresses = (released.peer(), released.local());
+        match spawn(&exec, user.as_ref(), told, released.as_fd(), addresses) {
             Ok(child) => Ok(Running {
                 child,
-                program: self.exec.program,
+                program: exec.program,
                 rest: match released.carriage() {
                     Carriage::Plain => Rest::Nothing,
                     Carriage::Relay(relay) => Rest::Wait(relay.clone()),
                     Carriage::Kernel => Rest::Close(released),
                 },
             }),
-            Err(error) => {
-                let text = format!(
-                    "cannot start {}: {error} (run the command by hand as the same user)",
-                    self.exec.program.display()
-                );
-                Err(Box::new((HandoffError::new(text), released)))
-            }
+            Err(error) => Err(Box::new((exec.cannot_start(&error), released))),
+        }
+    }
+
+    /// The same for a connection that the relay of another process carries; `socket` is the mail server's end of it,
+    /// `peer` and `local` are the addresses of the TCP connection. What the relay has to carry at the end is the other
+    /// process's to see to.
+    ///
+    /// # Errors
+    /// When it cannot be started, or not told its peer's address; the socket is closed then.
+    pub fn commit_relayed(
+        self,
+        socket: OwnedFd,
+        (peer, local): (SocketAddr, SocketAddr),
+    ) -> Result<Running, HandoffError> {
+        let Self { exec, user, told } = self;
+        match spawn(
+            &exec,
+            user.as_ref(),
+            Some(told?),
+            socket.as_fd(),
+            (peer, local),
+        ) {
+            Ok(child) => Ok(Running {
+                child,
+                program: exec.program,
+                rest: Rest::Nothing,
+            }),
+            Err(error) => Err(exec.cannot_start(&error)),
         }
     }
 }
@@ -173,9 +223,10 @@ fn spawn(
     exec: &Exec,
     user: Option<&User>,
     told: Option<CommandPeer>,
-    released: &Released,
+    socket: BorrowedFd<'_>,
+    (peer, local): (SocketAddr, SocketAddr),
 ) -> io::Result<Child> {
-    let copy = || -> io::Result<OwnedFd> { released.as_fd().try_clone_to_owned() };
+    let copy = || -> io::Result<OwnedFd> { socket.try_clone_to_owned() };
     // The command keeps its descriptors until it is dropped, at the end of this function:
     // held any longer they would keep the connection open when the child has closed it.
     let mut command = Command::new(&exec.program);
@@ -185,9 +236,9 @@ fn spawn(
         .env("PATH", PATH)
         .current_dir("/");
     if told == Some(CommandPeer::Exim) {
-        command.args(told::to_exim(released));
+        command.args(told::to_exim(peer, local));
     }
-    command.envs(environment(released));
+    command.envs(environment(peer, local));
     if let Ok(zone) = std::env::var("TZ") {
         command.env("TZ", zone);
     }
@@ -204,6 +255,12 @@ fn spawn(
 }
 
 impl Running {
+    /// The child's process id, while it has not ended.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Waits for the mail server to end, and for the end of the connection where that is ours to see to.
     pub async fn wait(mut self) -> Over {
         let program = self.program.display();
@@ -235,8 +292,7 @@ impl Running {
 }
 
 /// UCSPI (tcpserver) and systemd names for the same four facts.
-fn environment(released: &Released) -> Vec<(&'static str, String)> {
-    let (peer, local) = (released.peer(), released.local());
+fn environment(peer: SocketAddr, local: SocketAddr) -> Vec<(&'static str, String)> {
     vec![
         ("PROTO", "TCP".to_owned()),
         ("TCPREMOTEIP", peer.ip().to_string()),

@@ -7,13 +7,16 @@
 
 use super::HandoffError;
 use crate::config::CommandPeer;
-use crate::wire::Released;
+use crate::queue::Program;
 use nix::unistd::{Uid, User};
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
+use std::time::Duration;
+
+/// How long Exim may take to say whom it trusts.
+const ASK_TIME: Duration = Duration::from_secs(20);
 
 /// What the command line says, and who runs it.
 pub(super) struct Said<'a> {
@@ -63,17 +66,26 @@ impl Said<'_> {
     }
 
     fn trusts(&self, uid: Uid) -> bool {
-        let asked = Command::new(self.program)
-            .args(self.configuration())
-            .args(["-bP", "exim_user", "trusted_users"])
-            .env_clear()
-            .env("PATH", super::PATH)
-            .current_dir("/")
-            .output();
-        let Ok(answer) = asked else {
-            return false;
+        let question = ["-bP", "exim_user", "trusted_users"].map(OsString::from);
+        let asked = Program {
+            path: self.program.to_owned(),
+            // What another configuration says of trust is worth nothing.
+            arguments: configuration(self.arguments)
+                .into_iter()
+                .cloned()
+                .chain(question)
+                .collect(),
+            environment: Vec::new(),
+            what: "ask Exim whom it trusts",
+            input: Vec::new(),
         };
-        let answer = String::from_utf8_lossy(&answer.stdout);
+        let answer = match asked.output_now(ASK_TIME) {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::debug!("{error}");
+                return false;
+            }
+        };
         answer
             .lines()
             .filter_map(|line| line.split_once(" = "))
@@ -83,22 +95,6 @@ impl Said<'_> {
                 Ok(number) => number == uid.as_raw(),
                 Err(_) => matches!(User::from_name(user), Ok(Some(user)) if user.uid == uid),
             })
-    }
-
-    /// The arguments that choose Exim's configuration: what another one says of trust is worth nothing.
-    fn configuration(&self) -> Vec<&OsString> {
-        let mut chosen = Vec::new();
-        let mut arguments = self.arguments.iter();
-        while let Some(argument) = arguments.next() {
-            let text = argument.as_encoded_bytes();
-            if text == b"-C" {
-                chosen.push(argument);
-                chosen.extend(arguments.next());
-            } else if text.starts_with(b"-C") || text.starts_with(b"-D") {
-                chosen.push(argument);
-            }
-        }
-        chosen
     }
 
     fn refused(&self, why: &str) -> HandoffError {
@@ -112,7 +108,7 @@ impl Said<'_> {
 
 /// By a name as Exim is installed: `exim`, `exim4`, `exim-4.98-1`. What is called after it, a script around it mostly,
 /// may keep the arguments to itself.
-fn is_exim(real: &Path) -> bool {
+pub(super) fn is_exim(real: &Path) -> bool {
     let name = real.file_name().and_then(|name| name.to_str());
     name.and_then(|name| name.strip_prefix("exim"))
         .is_some_and(|version| {
@@ -130,13 +126,29 @@ fn asks_its_descriptor(real: &Path) -> bool {
     }
 }
 
+/// The arguments that choose Exim's configuration.
+pub(super) fn configuration(arguments: &[OsString]) -> Vec<&OsString> {
+    let mut chosen = Vec::new();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let text = argument.as_encoded_bytes();
+        if text == b"-C" {
+            chosen.push(argument);
+            chosen.extend(arguments.next());
+        } else if text.starts_with(b"-C") || text.starts_with(b"-D") {
+            chosen.push(argument);
+        }
+    }
+    chosen
+}
+
 /// The two addresses in Exim's notation.
-pub(super) fn to_exim(released: &Released) -> [String; 4] {
+pub(super) fn to_exim(peer: SocketAddr, local: SocketAddr) -> [String; 4] {
     let dotted = |address: SocketAddr| format!("{}.{}", address.ip(), address.port());
     [
         "-oMa".to_owned(),
-        dotted(released.peer()),
+        dotted(peer),
         "-oMi".to_owned(),
-        dotted(released.local()),
+        dotted(local),
     ]
 }

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 pub use labels::{Customer, Labels};
 pub use rounds::{Next, Rounds};
-pub use version::Form;
+pub use version::{Form, time};
 
 use self::client::Client;
 use super::{Ended, HandoffError, Reversed};
@@ -114,7 +114,7 @@ impl PostfixCache {
             return Err(wrong("postconf gives no values".to_owned()));
         };
         let form = Form::of(mail_version)?;
-        let ttl = version::time(ttl).ok_or_else(|| {
+        let ttl = time(ttl).ok_or_else(|| {
             wrong(format!(
                 "connection_cache_ttl_limit = {ttl} is no time (say 60s)"
             ))

@@ -48,7 +48,7 @@ impl Form {
 
 /// A time in Postfix's notation: a number and `s`, `m`, `h`, `d` or `w`; seconds without.
 #[must_use]
-pub(super) fn time(text: &str) -> Option<std::time::Duration> {
+pub fn time(text: &str) -> Option<std::time::Duration> {
     let text = text.trim();
     let number = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
     let factor = match text.strip_prefix(number)? {

@@ -119,6 +119,12 @@ pub struct Provider {
     exchange_error: Option<SaslError>,
 }
 
+/// The first words on a connection, where they are said before there is a session (rule B7).
+#[must_use]
+pub fn greeting(hostname: &str) -> Reply {
+    replies::greeting(hostname)
+}
+
 impl Provider {
     /// A session that has just been accepted.
     #[must_use]
@@ -247,6 +253,12 @@ impl Provider {
     #[must_use]
     pub fn ehlo_name(&self) -> Option<&str> {
         self.ehlo_name.as_deref()
+    }
+
+    /// Whether the next line may prove who the customer is without the accounts being asked: an exchange of SCRAM.
+    #[must_use]
+    pub fn is_proving(&self) -> bool {
+        matches!(&self.state, State::Exchange(exchange) if exchange.mechanism().is_scram())
     }
 
     /// How many AUTH exchanges have failed or were cancelled.

@@ -3,9 +3,10 @@
 use super::Session;
 use crate::accounts::Outcome as Judged;
 use crate::odmr::provider::{Access, Action, Identity, Verdict};
-use crate::report::safe;
+use crate::report::{Counter, safe};
 use crate::sasl::SaslError;
 use crate::sasl::server::Evidence;
+use crate::serve::refusal;
 use crate::smtp::DomainList;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -22,6 +23,12 @@ impl Session<'_> {
             Evidence::CramMd5 { user, .. } => user.clone(),
             Evidence::External { authzid } => authzid.clone().unwrap_or_default(),
         };
+        if let Err(instead) = self
+            .begin_guess(Some(name.clone()).filter(|name| !name.is_empty()))
+            .await
+        {
+            return instead;
+        }
         let judged = tokio::task::spawn_blocking(move || accounts.verify(&evidence, peer)).await;
         let verdict = match judged.map(|judgement| judgement.outcome) {
             Ok(Judged::Accepted { user, domains }) => self.accepted(user, &domains),
@@ -48,10 +55,16 @@ impl Session<'_> {
     }
 
     fn judged(&mut self, verdict: Verdict) -> Action {
+        self.guess = None;
         let action = self.machine.verified(verdict);
         if let Some(mechanism) = self.machine.mechanism() {
             self.closing.mechanism(mechanism.name());
             self.turn_by = Instant::now() + self.files.serve.limits.login_time;
+            // Nobody takes its place any more.
+            if let Some(admitted) = &mut self.admitted {
+                admitted.logged_in();
+            }
+            self.leave = Arc::default();
         }
         action
     }
@@ -59,9 +72,7 @@ impl Session<'_> {
     /// An AUTH exchange failed inside the machine: SCRAM, a cancel, or nonsense.
     pub(super) fn exchange_failed(&mut self) {
         let (user, reason) = (self.visitor.user(), self.visitor.reason());
-        self.penalty = self
-            .state
-            .login_failed(self.wire.peer().ip(), user.as_deref());
+        self.failed(user.as_deref());
         let reason = match (reason, self.machine.exchange_error()) {
             (_, Some(error @ SaslError::ChannelBinding(_))) => error.to_string(),
             (Some(reason), _) => reason.to_string(),
@@ -75,16 +86,48 @@ impl Session<'_> {
     }
 
     fn accepted(&mut self, user: String, domains: &DomainList) -> Verdict {
-        self.closing.user(&user);
+        self.closing.logged_in(&user);
+        self.state.guesses.right(self.wire.peer().ip(), &user);
         tracing::info!(session = self.closing.id(), user = %safe(&user), "logged in");
         let access = Access::Domains(domains.iter().cloned().collect());
         Verdict::Accepted(Identity { user, access })
     }
 
+    /// Waits for room to look at a login (rule C11).
+    ///
+    /// # Errors
+    /// What to do instead when there is none.
+    pub(super) async fn begin_guess(&mut self, user: Option<String>) -> Result<(), Action> {
+        let peer = self.wire.peer();
+        let guess = tokio::select! {
+            guess = self.state.guesses.begin(peer.ip(), user.as_deref()) => guess,
+            () = self.state.stopped() => return Err(Action::Close(self.machine.shutting_down())),
+            () = self.leave.notified() => return Err(Action::Close(refusal::made_room(self.files))),
+        };
+        if guess.is_none() {
+            tracing::warn!(
+                session = self.closing.id(), %peer, user = user.map(|user| safe(&user).to_string()),
+                "login not looked at: too many others fail from this address or network, or for this user"
+            );
+            return Err(Action::Close(refusal::too_many_logins(self.files)));
+        }
+        self.guess = guess;
+        Ok(())
+    }
+
+    /// Counts a failed login, and keeps its room until the answer is due.
+    fn failed(&mut self, user: Option<&str>) {
+        self.state.ledger.count(Counter::LoginFailed);
+        self.penalty = self.state.guesses.wrong(self.wire.peer().ip(), user);
+        if let Some(guess) = self.guess.take() {
+            guess.hold(self.penalty);
+        }
+    }
+
     /// The peer hears 535 whatever the reason; the log tells the operator (rule B74).
     fn rejected(&mut self, user: &str, reason: &dyn std::fmt::Display) -> Verdict {
         let named = Some(user).filter(|user| !user.is_empty());
-        self.penalty = self.state.login_failed(self.wire.peer().ip(), named);
+        self.failed(named);
         tracing::warn!(
             session = self.closing.id(), peer = %self.wire.peer(), user = %safe(user),
             "login refused: {reason}"

@@ -5,16 +5,18 @@ mod login;
 mod turn;
 
 use super::acceptor::Begins;
+use super::admission::Admitted;
 use super::asking::Turn;
+use super::guesses::Guess;
 use super::handshake::{self, handshake};
 use super::refusal;
-use super::state::{Admitted, Files, State};
+use super::state::{Files, State};
 use super::turned;
 use crate::accounts::Visitor;
 use crate::config::ServeTls;
 use crate::odmr::Turned;
 use crate::odmr::provider::{Action, Provider, Secured, SessionSeed, Settings, Starttls};
-use crate::report;
+use crate::report::{self, State as Doing};
 use crate::sasl::ChannelBinding;
 use crate::sasl::server::ScramKeys;
 use crate::smtp::Reply;
@@ -22,22 +24,34 @@ use crate::tls::Facts;
 use crate::wire::{Way, Wire, WireError};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// The phrase for a connection that broke or was dropped.
 const LOST: &str = "lost before the turn";
+/// The phrase for one that was told to leave while it was being written to.
+const LEFT: &str = "gave its place to a newcomer (see serve.limits)";
 
 /// Serves one connection to its end and writes its closing line.
 ///
 /// `admitted` is its place among all connections, which a relay that outlives the session takes along.
 pub(super) async fn serve(state: Arc<State>, mut wire: Wire, begins: Begins, admitted: Admitted) {
+    let leave = admitted.leave();
     let mut admitted = Some(admitted);
-    let mut closing = report::Session::serve(wire.peer());
+    let closing = report::Session::serve(&state.ledger, wire.peer());
     tracing::debug!(session = closing.id(), peer = %wire.peer(), "connected");
     let files = state.files();
     if begins == Begins::WithTls
-        && let Err(end) = Box::pin(secured_at_once(&state, &files, &mut wire, closing.id())).await
+        && let Err(end) = Box::pin(secured_at_once(
+            &state,
+            &files,
+            &mut wire,
+            &leave,
+            closing.id(),
+        ))
+        .await
     {
+        closing.outcome(handshake::outcome(&state));
         Box::pin(wire.close()).await;
         return closing.close(end);
     }
@@ -49,17 +63,19 @@ pub(super) async fn serve(state: Arc<State>, mut wire: Wire, begins: Begins, adm
             session = closing.id(),
             "cannot draw random octets: the system gives none"
         );
+        closing.outcome(report::Outcome::Internal);
         Box::pin(refusal::turn_away(wire, &refusal::busy(&files))).await;
         return closing.close("no random octets, answered 421");
     };
     // Boxed: what a future takes by value it holds twice.
-    let session = Box::new(Session::new(&state, &files, wire, closing, seed));
-    let (mut closing, outcome) = session.until_the_turn().await;
+    let place = (&mut admitted, leave);
+    let session = Box::new(Session::new(&state, &files, wire, place, closing, seed));
+    let (mut closing, outcome) = session.until_the_turn(begins).await;
     let end = match outcome {
         Outcome::Over(end) => end,
         Outcome::Turned(turned) => {
             let (wire, turn, proof) = *turned;
-            closing.handoff(state.handoff.name());
+            closing.handoff(files.serve.handoff.name());
             let part = turned::Part {
                 state: &state,
                 files: &files,
@@ -80,6 +96,7 @@ async fn secured_at_once(
     state: &State,
     files: &Files,
     wire: &mut Wire,
+    leave: &Notify,
     id: &str,
 ) -> Result<(), &'static str> {
     let Some(tls) = &files.tls else {
@@ -90,7 +107,7 @@ async fn secured_at_once(
         return Err(handshake::FAILED);
     };
     let by = Instant::now() + files.serve.limits.login_time;
-    handshake(state, wire, tls, id, by).await
+    handshake(state, wire, tls, leave, id, by).await
 }
 
 /// What a session holds until it is turned or ends.
@@ -98,6 +115,10 @@ struct Session<'a> {
     state: &'a Arc<State>,
     files: &'a Files,
     wire: Wire,
+    /// The connection's place among all.
+    admitted: &'a mut Option<Admitted>,
+    /// Says that somebody else is given that place; never again after the login.
+    leave: Arc<Notify>,
     closing: report::Session,
     machine: Provider,
     /// What SCRAM asks for this peer; it knows why a login failed.
@@ -108,6 +129,8 @@ struct Session<'a> {
     ask_after: Instant,
     /// What a failed login has to wait for, beyond what this connection alone deserves (rule C11).
     penalty: Duration,
+    /// The login that is being looked at.
+    guess: Option<Guess>,
     /// The last code of 400 and above that the customer heard.
     refused: Option<u16>,
     /// Made ready before the 250, used behind it.
@@ -130,6 +153,7 @@ impl<'a> Session<'a> {
         state: &'a Arc<State>,
         files: &'a Files,
         wire: Wire,
+        (admitted, leave): (&'a mut Option<Admitted>, Arc<Notify>),
         closing: report::Session,
         seed: SessionSeed,
     ) -> Self {
@@ -159,20 +183,27 @@ impl<'a> Session<'a> {
             state,
             files,
             wire,
+            admitted,
+            leave,
             closing,
             machine,
             visitor,
             turn_by,
             ask_after: Instant::now(),
             penalty: Duration::ZERO,
+            guess: None,
             refused: None,
             turn: None,
             way: Way::Plain,
         }
     }
 
-    async fn until_the_turn(mut self: Box<Self>) -> (report::Session, Outcome) {
-        let mut next: Next = Ok(Action::Say(self.machine.greeting()));
+    async fn until_the_turn(mut self: Box<Self>, begins: Begins) -> (report::Session, Outcome) {
+        self.closing.state(Doing::Login);
+        let mut next: Next = match begins {
+            Begins::InClear | Begins::WithTls => Ok(Action::Say(self.machine.greeting())),
+            Begins::Greeted => self.listen().await,
+        };
         loop {
             next = match next {
                 Err(end) => return (self.closing, Outcome::Over(end.to_owned())),
@@ -180,11 +211,13 @@ impl<'a> Session<'a> {
                 Ok(Action::SayAfter(delay, reply)) => tokio::select! {
                     () = sleep(delay.max(self.penalty)) => self.say_and_listen(&reply).await,
                     () = self.state.stopped() => Ok(Action::Close(self.machine.shutting_down())),
+                    () = self.leave.notified() => Ok(Action::Close(refusal::made_room(self.files))),
                 },
                 Ok(Action::Close(reply)) => return Box::pin(self.close(&reply)).await,
                 Ok(Action::StartTls(reply)) => match Box::pin(self.start_tls(&reply)).await {
                     Ok(next) => next,
                     Err(end) => {
+                        self.closing.outcome(handshake::outcome(self.state));
                         Box::pin(self.wire.close()).await;
                         return (self.closing, Outcome::Over(end.to_owned()));
                     }
@@ -194,6 +227,7 @@ impl<'a> Session<'a> {
                 Ok(Action::Access { user }) => Ok(self.access(&user)),
                 Ok(Action::Ask(request)) => {
                     self.closing.domains(&request.domains);
+                    self.closing.state(Doing::Asking);
                     Box::pin(self.ask(&request)).await
                 }
                 Ok(Action::Turn(reply, proof)) => return Box::pin(self.turn(&reply, proof)).await,
@@ -215,7 +249,8 @@ impl<'a> Session<'a> {
         };
         self.say(reply).await?;
         let id = self.closing.id();
-        handshake(self.state, &mut self.wire, tls, id, self.turn_by).await?;
+        let by = self.turn_by;
+        handshake(self.state, &mut self.wire, tls, &self.leave, id, by).await?;
         let Some(facts) = self.wire.facts() else {
             return Err(handshake::FAILED);
         };
@@ -241,17 +276,29 @@ impl<'a> Session<'a> {
             () = self.state.stopped() => {
                 return Ok(Action::Close(self.machine.shutting_down()));
             }
+            () = self.leave.notified() => {
+                return Ok(Action::Close(refusal::made_room(self.files)));
+            }
         };
         match line {
             Err(_) => Ok(Action::Close(self.machine.timed_out())),
             Ok(Err(WireError::Closed)) => Err("closed by the customer without QUIT"),
             Ok(Err(_)) => Err(LOST),
             Ok(Ok(line)) => {
+                // SCRAM judges by itself, and at this line.
+                if self.machine.is_proving()
+                    && let Err(instead) = Box::pin(self.begin_guess(self.visitor.user())).await
+                {
+                    return Ok(instead);
+                }
                 let pending = self.wire.pending().await.map_err(|_| LOST)?;
                 let failures = self.machine.auth_failures();
                 let action = self.machine.line(line, pending);
                 if self.machine.auth_failures() > failures {
                     self.exchange_failed();
+                }
+                if !matches!(action, Action::Verify(_) | Action::Access { .. }) {
+                    self.guess = None;
                 }
                 Ok(action)
             }
@@ -262,10 +309,19 @@ impl<'a> Session<'a> {
         tracing::debug!(session = self.closing.id(), code = reply.code, "reply");
         if reply.code >= 400 {
             self.refused = Some(reply.code);
+            // Only ATRN is answered so.
+            if matches!(reply.code, 450 | 451 | 453) {
+                self.closing.atrn(reply.code);
+            }
         }
         // A peer that does not read is not waited for longer than one that does not write.
         let by = Instant::now() + self.files.serve.limits.command_time;
-        match timeout_at(by, self.wire.send(&reply.to_bytes())).await {
+        let octets = reply.to_bytes();
+        let sent = tokio::select! {
+            sent = timeout_at(by, self.wire.send(&octets)) => sent,
+            () = self.leave.notified() => return Err(LEFT),
+        };
+        match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(LOST),
             Err(_) => Err("the customer does not read"),
@@ -276,12 +332,24 @@ impl<'a> Session<'a> {
         if let Err(end) = self.say(reply).await {
             return (self.closing, Outcome::Over(end.to_owned()));
         }
+        self.closing.outcome(self.came_to(reply.code));
         let end = match reply.code {
             221 => self.before_quit(),
             code => format!("closed with {code}: {}", reply.text()),
         };
         self.wire.close().await;
         (self.closing, Outcome::Over(end))
+    }
+
+    /// What a session came to that ends with this reply.
+    fn came_to(&self, code: u16) -> report::Outcome {
+        match code {
+            _ if *self.state.stopping.borrow() => report::Outcome::Stopped,
+            421 if self.machine.auth_failures() > 0 => report::Outcome::LoginFailed,
+            // Too slow, or too many bad commands.
+            421 => report::Outcome::Lost,
+            _ => report::Outcome::of_refusal(self.refused),
+        }
     }
 
     /// What a session that was not turned came to, by the last thing it was refused.

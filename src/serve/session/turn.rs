@@ -2,11 +2,10 @@
 //! encrypts from then on.
 
 use super::{LOST, Next, Outcome, Session};
-use crate::handoff::provider::ProviderHandoff;
 use crate::odmr::Turned;
 use crate::odmr::provider::{Action, QueueAnswer, Request};
-use crate::report::{self, safe};
-use crate::serve::asking;
+use crate::report::{self, State as Doing, safe};
+use crate::serve::asking::{self, Turn};
 use crate::smtp::Reply;
 use crate::tls::HandoffTls;
 use crate::wire::{Way, Wire};
@@ -32,9 +31,9 @@ impl Session<'_> {
             () = self.state.stopped() => return Ok(Action::Close(self.machine.shutting_down())),
         };
         self.ask_after = Instant::now() + ASK_PAUSE;
-        if asked.turn.is_some() {
-            self.way = self.find_way(&request.user).await;
-            if let Some(why) = self.blocked() {
+        if let Some(turn) = &asked.turn {
+            self.way = self.find_way(&request.user, turn).await;
+            if let Some(why) = self.blocked(turn) {
                 tracing::error!(
                     session = self.closing.id(), user = %safe(&request.user), domains = %request.domains,
                     "451: {why}"
@@ -45,30 +44,34 @@ impl Session<'_> {
         }
         self.turn = asked.turn;
         let pending = self.wire.pending().await.map_err(|_| LOST)?;
-        Ok(self.machine.answered(asked.answer, pending))
+        let action = self.machine.answered(asked.answer, pending);
+        if matches!(action, Action::Say(_)) {
+            self.closing.state(Doing::LoggedIn);
+        }
+        Ok(action)
     }
 
     /// How the connection can go, and why not through the kernel.
-    async fn find_way(&mut self, user: &str) -> Way {
-        let handoff = &self.state.handoff;
+    async fn find_way(&mut self, user: &str, turn: &Turn) -> Way {
         let wish = self.files.serve.handoff_tls;
         let auto = wish == HandoffTls::Auto;
         let reason = if auto && self.state.is_relay_only(user) {
             Some("the kernel could not serve this customer before")
-        } else if auto && !handoff.kernel_tls_is_whole() && handoff.takes_relay() {
+        } else if auto && !turn.kernel_tls_is_whole && turn.takes_relay {
             Some("in the kernel the mail server's QUIT would be lost")
         } else {
             None
         };
         let asked = reason.map_or(wish, |_| HandoffTls::Relay);
-        match (self.wire.way(asked, &self.state.kernel).await, reason) {
+        let kernel = self.state.mail_server.kernel(&self.files.serve);
+        match (self.wire.way(asked, kernel).await, reason) {
             (Way::Relay(_), Some(reason)) => Way::Relay(reason),
             (way, _) => way,
         }
     }
 
     /// What forbids the way that was found.
-    fn blocked(&self) -> Option<String> {
+    fn blocked(&self, turn: &Turn) -> Option<String> {
         let Way::Relay(why) = self.way else {
             return None;
         };
@@ -77,7 +80,7 @@ impl Session<'_> {
                 "cannot hand over in the kernel: {why} (set serve.handoff_tls = \"auto\", or load the kernel's module tls)"
             ));
         }
-        (!self.state.handoff.takes_relay()).then(|| cannot_relay(&self.state.handoff))
+        (!turn.takes_relay).then(|| cannot_relay(self.files.serve.handoff.name()))
     }
 
     /// The keys go to the kernel first, then the 250 is said: so nothing of the customer's can be under way while they
@@ -94,8 +97,8 @@ impl Session<'_> {
                 Ok(wire) => (wire, None),
                 Err(failed) => {
                     let why = failed.to_string();
-                    let relay = self.files.serve.handoff_tls != HandoffTls::Kernel
-                        && self.state.handoff.takes_relay();
+                    let relay =
+                        self.files.serve.handoff_tls != HandoffTls::Kernel && turn.takes_relay;
                     match failed.wire {
                         Some(wire) if relay => (wire, Some(why)),
                         wire => {
@@ -116,6 +119,8 @@ impl Session<'_> {
         let limit = self.files.serve.limits.command_time;
         let end = match timeout(limit, wire.send(&reply.to_bytes())).await {
             Ok(Ok(())) => {
+                self.closing.atrn(reply.code);
+                self.closing.state(Doing::Turned);
                 tracing::info!(
                     session = self.closing.id(), user = %safe(proof.user()),
                     domains = %proof.domains().map_or_else(String::new, ToString::to_string),
@@ -142,9 +147,8 @@ async fn say_421(wire: Option<Wire>, hostname: &str) {
     timeout(Duration::from_secs(30), said).await.ok();
 }
 
-fn cannot_relay(handoff: &ProviderHandoff) -> String {
+fn cannot_relay(handoff: &str) -> String {
     format!(
-        "{} cannot be given a connection that our relay carries (a newer mail server can, or kernel TLS)",
-        handoff.name()
+        "{handoff} cannot be given a connection that our relay carries (a newer mail server can, or kernel TLS)"
     )
 }

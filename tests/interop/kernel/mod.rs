@@ -4,9 +4,11 @@
 //! A test of this file starts them and asks of each by its name whether it has passed, so none is left out unnoticed.
 
 mod capture;
+mod confined;
 mod delivery;
 mod handshake;
 mod killed;
+mod memory;
 mod statistics;
 mod trust;
 
@@ -16,6 +18,15 @@ use std::process::{Command, Stdio};
 
 pub use capture::Capture;
 pub use statistics::Statistics;
+
+/// Of the tests that pass on every kernel those that show what other TLS libraries do to the kernel's.
+const COUNTERPARTS: [&str; 5] = [
+    "tls::customers::openssl_fetches_from_our_provider_with_postfix",
+    "tls::customers::openssl_fetches_from_our_provider_with_exim",
+    "tls::customers::gnutls_fetches_from_our_provider_with_postfix",
+    "tls::providers::our_customer_fetches_from_openssl_into_postfix",
+    "tls::providers::our_customer_fetches_from_openssl_into_exim",
+];
 
 /// The tests of the other program of tests that need the kernel's TLS.
 const SUITE: &str = "kernel_tls::in_a_kernel::";
@@ -48,6 +59,7 @@ fn all_pass(mut runner: Command) {
     let suite = the_suite();
     let mut names = listed(&this_program(), &["--ignored", "kernel::"]);
     assert!(!names.is_empty(), "no tests in {}", module_path!());
+    names.extend(COUNTERPARTS.map(str::to_owned));
     let mut run = runner
         // The quick ones first.
         .args([

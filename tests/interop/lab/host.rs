@@ -304,6 +304,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for file in [
+                "boot.log",
                 "serve.log",
                 "fetch.log",
                 "var/log/mail.log",

@@ -5,6 +5,7 @@
 
 mod by_hand;
 mod certificates;
+mod debian;
 mod host;
 mod mail;
 mod script;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use nix::sys::statvfs::statvfs;
 
 pub use certificates::{Authority, CA, CERTIFICATE, KEY, Pair};
+pub use debian::Debian;
 pub use host::{Host, Running};
 pub use mail::{Mail, body_of_lines, lines_of};
 pub use script::{Program, Script};
@@ -72,6 +74,18 @@ impl Lab {
     /// second.test, 10.99.0.3: the customer that is bob at the provider.
     pub fn second_customer(&mut self, mta: Mta) -> Host {
         self.host(mta, "customer", 3)
+    }
+
+    /// stranger.test, 10.99.0.4: a machine beside the customer's that runs no mail server.
+    pub fn stranger(&mut self) -> Host {
+        self.host(Mta::Nothing, "customer", 4)
+    }
+
+    /// A directory that all hosts see, and each its own of everything else.
+    pub fn shared(&self) -> PathBuf {
+        let shared = self.dir.path().join("shared");
+        std::fs::create_dir_all(&shared).unwrap();
+        shared
     }
 
     fn host(&mut self, mta: Mta, part: &str, number: u8) -> Host {

@@ -3,7 +3,7 @@
 mod certificates;
 mod customers;
 pub mod delivery;
-mod openssl;
+pub mod openssl;
 mod providers;
 mod turn;
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::lab::{Authority, Host, Lab, Mail, Mta, Running, body_of_lines, wait_for};
 
-const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// How turnabout is to carry a session over TLS: by a relay, which is possible on every kernel. Where the kernel can do
 /// TLS, the tests can be run with `kernel` in the environment variable `LAB_HANDOFF_TLS`.
@@ -56,7 +56,7 @@ impl Hosts {
 }
 
 /// Three messages, one of them of several TLS records.
-fn three_messages(name: &str) -> Vec<Mail> {
+pub fn three_messages(name: &str) -> Vec<Mail> {
     let bodies = [20, 2000, 0].map(body_of_lines);
     bodies
         .iter()

@@ -3,6 +3,8 @@
 //!
 //! Everything started here is ended by its id when its value is dropped, also by a panic.
 
+mod catch;
+mod one;
 mod peer;
 mod postfix;
 mod process;
@@ -11,7 +13,9 @@ mod receiver;
 mod secure;
 mod serve;
 
-pub use peer::Peer;
+pub use catch::{Catcher, Hand, pair};
+pub use one::{Inetd, One};
+pub use peer::{Peer, connected_from};
 pub use postfix::{Message, install, write_open};
 pub use process::{Running, until};
 pub use provider::{

@@ -5,8 +5,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
+use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use turnabout::sasl::client::ClientExchange;
 use turnabout::sasl::{Channel, ChannelBinding, Mechanism, Secret};
@@ -41,6 +42,11 @@ impl Peer {
     /// Connects; says and reads nothing yet.
     pub fn connect(address: SocketAddr) -> Peer {
         Peer::new(TcpStream::connect(address).unwrap())
+    }
+
+    /// Connects from an address of this machine; says and reads nothing yet.
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> Peer {
+        Peer::new(connected_from(source, address))
     }
 
     /// Connects, reads the greeting, says EHLO.
@@ -308,6 +314,14 @@ impl Peer {
         assert_eq!(self.code("DATA"), 354);
         assert_eq!(self.code(&format!("{message}\r\n.")), 250);
     }
+}
+
+/// A connection whose other end sees it come from this address: all of 127.0.0.0/8 is this machine.
+pub fn connected_from(source: IpAddr, address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
+    socket.connect(&address.into()).unwrap();
+    socket.into()
 }
 
 fn read_tls(tls: &mut Connection, stream: &mut TcpStream, octets: &mut [u8]) -> io::Result<usize> {

@@ -132,6 +132,16 @@ impl Fetch {
         }
     }
 
+    /// With a receiver in another container.
+    pub fn catch(socket: &std::path::Path) -> Fetch {
+        let socket = socket.to_str().unwrap();
+        let handoff = ["--handoff", "catch", "--socket", socket];
+        Fetch {
+            handoff: handoff.map(str::to_owned).to_vec(),
+            ..Fetch::default()
+        }
+    }
+
     pub fn with(mut self, options: &[&str]) -> Fetch {
         self.more.extend(options.iter().map(ToString::to_string));
         self

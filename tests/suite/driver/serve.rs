@@ -117,14 +117,8 @@ impl Serve {
 
     /// The same, with more files in its directory.
     pub fn spawn_with(setup: Setup, more: impl FnOnce(&Path)) -> Serve {
-        let directory = tempfile::tempdir().unwrap();
-        open_directory(directory.path());
-        more(directory.path());
-        let postfix = Postfix::start(directory.path(), setup.version, &setup.queue);
-        let path = |name: &str| directory.path().join(name);
-        write_config(&path("turnabout.toml"), &setup, &directory);
-        write_accounts(&path("accounts.toml"), &setup.accounts, setup.accounts_mode);
-        let config = path("turnabout.toml");
+        let (directory, postfix) = lay_out(&setup, more);
+        let config = directory.path().join("turnabout.toml");
         let mut arguments = vec!["--config", config.to_str().unwrap()];
         arguments.extend(setup.options);
         arguments.push("serve");
@@ -158,15 +152,36 @@ impl Serve {
     }
 }
 
+/// A directory with everything that a provider reads, and its mail server.
+pub fn lay_out(setup: &Setup, more: impl FnOnce(&Path)) -> (tempfile::TempDir, Postfix) {
+    let directory = tempfile::tempdir().unwrap();
+    open_directory(directory.path());
+    more(directory.path());
+    let postfix = Postfix::start(directory.path(), setup.version, &setup.queue);
+    let path = |name: &str| directory.path().join(name);
+    write_config(&path("turnabout.toml"), setup, &directory);
+    write_accounts(&path("accounts.toml"), &setup.accounts, setup.accounts_mode);
+    (directory, postfix)
+}
+
 fn write_config(path: &Path, setup: &Setup, directory: &tempfile::TempDir) {
     let directory = directory.path().to_str().unwrap();
     let user = match setup.user {
         "" => String::new(),
         user => format!("user = \"{user}\"\n"),
     };
+    let control = match setup.keys.contains("control =") {
+        true => String::new(),
+        false => format!("control = \"{directory}/control.sock\"\n"),
+    };
+    // The fakes of the mail server write into their own directory.
+    let landlock = match setup.keys.contains("landlock") {
+        true => "",
+        false => "landlock = false\n",
+    };
     let text = format!(
-        "[serve]\nlisten = [{}]\ntls = \"{}\"\nhostname = \"provider.example.com\"\n\
-         accounts = \"{directory}/accounts.toml\"\n{user}{}\n\
+        "[serve]\n{control}listen = [{}]\ntls = \"{}\"\nhostname = \"provider.example.com\"\n\
+         accounts = \"{directory}/accounts.toml\"\nruntime_directory = \"{directory}/run\"\n{user}{landlock}{}\n\
          [serve.limits]\n{}\n[serve.postfix]\ncommand_directory = \"{directory}/postfix\"\n{}\n\
          [serve.exim]\ncommand = \"{directory}/exim\"\n",
         setup.listen,

@@ -1,7 +1,8 @@
 //! Descriptors that whoever started us left open: the mail server must not get them.
 //!
 //! Everything this program opens is closed on exec, but what it was started with is not. It cannot
-//! be closed at the start, since a password may come from there (`--password-file <(command)`).
+//! be closed at the start, since a password may come from there (`--password-file <(command)`), or
+//! the sockets to serve.
 
 use std::fs;
 use std::os::fd::RawFd;
@@ -28,6 +29,12 @@ pub fn note() {
     });
     let mut inherited = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
     *inherited = still_open.collect();
+}
+
+/// One of them is closed now, and its number may be anybody's.
+pub(super) fn forget(number: RawFd) {
+    let mut inherited = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
+    inherited.retain(|one| *one != number);
 }
 
 /// Closes them; a second call finds nothing to do.

@@ -1,0 +1,108 @@
+//! The socket in the shared directory: made here, and taken away at the end.
+
+use super::allow::Allowed;
+use nix::sys::stat::{Mode, umask};
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::path::{Path, PathBuf};
+use tokio::net::{UnixListener, UnixStream};
+
+/// Why the socket is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Another program has it.
+    #[error("cannot listen on {0}: somebody does already (is turnabout catch running?)")]
+    Busy(PathBuf),
+    /// Something else is there.
+    #[error("cannot listen on {0}: it is no socket (choose another name)")]
+    NoSocket(PathBuf),
+    /// The system refuses.
+    #[error(
+        "cannot listen on {path}: {cause} (is the directory there, and may this user write in it?)"
+    )]
+    Refused {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+/// A socket that listens, and the file that leads to it.
+#[derive(Debug)]
+pub(super) struct Listener {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and number of the file.
+    file: Option<(u64, u64)>,
+}
+
+impl Listener {
+    /// Listens; what a process that was killed has left there is removed. To be called before there are threads, and inside the runtime.
+    pub(super) fn bind(path: &Path, allowed: &Allowed) -> Result<Self, ListenError> {
+        let refused = |cause| ListenError::Refused {
+            path: path.to_owned(),
+            cause,
+        };
+        remove_stale(path)?;
+        // Whoever connects is asked who it is; until that is so, nobody but our own user can.
+        let before = umask(Mode::from_bits_truncate(0o177));
+        let bound = StdListener::bind(path);
+        umask(before);
+        let bound = bound.map_err(refused)?;
+        bound.set_nonblocking(true).map_err(refused)?;
+        let listener = UnixListener::from_std(bound).map_err(refused)?;
+        if allowed.others() {
+            fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(refused)?;
+        }
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            file: identity(path),
+        })
+    }
+}
+
+impl Listener {
+    /// The next caller.
+    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+/// Takes the file away, unless somebody has put another one there.
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.file.is_some()
+            && identity(&self.path) == self.file
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::debug!(socket = %self.path.display(), %error, "the socket is left");
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let facts = fs::symlink_metadata(path).ok()?;
+    Some((facts.dev(), facts.ino()))
+}
+
+fn remove_stale(path: &Path) -> Result<(), ListenError> {
+    let Ok(facts) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !facts.file_type().is_socket() {
+        return Err(ListenError::NoSocket(path.to_owned()));
+    }
+    match StdStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
+            .map_err(|cause| ListenError::Refused {
+                path: path.to_owned(),
+                cause,
+            }),
+        // Whether it answers or only cannot be asked: it is not ours to remove.
+        Ok(_) | Err(_) => Err(ListenError::Busy(path.to_owned())),
+    }
+}

@@ -1,0 +1,78 @@
+//! The machine that is looked at: its files, and the programs of its mail server.
+//!
+//! Programs are run without a shell, by their full path, with a clean environment and a time limit. Nothing is changed
+//! by any of them.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::{Uid, User};
+
+use crate::queue::{Answer, Program, QueueError};
+
+/// How long one question to a mail server may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A machine, or a directory that looks like one.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Where its files begin; `/` but in a test.
+    pub root: PathBuf,
+    /// The configuration directory of the customer's Postfix, where the operator names one.
+    pub config_directory: Option<PathBuf>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::from("/"),
+            config_directory: None,
+        }
+    }
+}
+
+impl Machine {
+    /// A file of the system.
+    pub(super) fn read(&self, path: &str) -> io::Result<String> {
+        std::fs::read_to_string(self.path(path))
+    }
+
+    /// Where a file of the system is.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+}
+
+/// Are we allowed to see everything?
+pub(super) fn is_root() -> bool {
+    Uid::effective().is_root()
+}
+
+/// Who is looking.
+pub(super) fn who() -> String {
+    let uid = Uid::effective();
+    match User::from_uid(uid) {
+        Ok(Some(user)) => user.name,
+        _ => format!("uid {uid}"),
+    }
+}
+
+/// Asks a program, however it ends.
+pub(super) async fn ask(
+    program: &Path,
+    arguments: Vec<OsString>,
+    environment: Vec<(&'static str, OsString)>,
+    input: Vec<u8>,
+    what: &'static str,
+) -> Result<Answer, QueueError> {
+    let program = Program {
+        path: program.to_owned(),
+        arguments,
+        environment,
+        what,
+        input,
+    };
+    program.answer(LIMIT).await
+}

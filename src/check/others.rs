@@ -1,0 +1,170 @@
+//! The customer's mail server as a program that is started: which one is it, and what are its traps?
+
+use std::fs;
+use std::path::Path;
+
+use super::finding::Findings;
+use super::machine::Machine;
+use super::postfix;
+use super::tls::is_here;
+use super::{access, exim};
+use crate::config::{CustomerHandoff, Provider, ProviderTls};
+use crate::handoff::customer;
+use crate::handoff::exec::is_exim;
+use crate::tls::HandoffTls;
+
+/// Looks at the command of `handoff = "exec"`.
+pub(super) async fn exec(
+    provider: &Provider,
+    command: &[String],
+    user: Option<&str>,
+    machine: &Machine,
+    findings: &mut Findings,
+) {
+    let Some(program) = command.first() else {
+        return;
+    };
+    let place = format!("providers.{}.command", provider.name);
+    ready(provider, &place, findings).await;
+    if let Some(open) = access::changeable_by_others(Path::new(program)) {
+        findings
+            .error(
+                &place,
+                format!(
+                    "any user of this machine can change {}, and turnabout runs {program}",
+                    open.display()
+                ),
+            )
+            .fix(format!("chmod o-w {}", open.display()));
+    }
+    let real = fs::canonicalize(program).unwrap_or_else(|_| program.into());
+    let name = real.file_name().unwrap_or_default().to_string_lossy();
+    if is_exim(&real) {
+        exim::customer::check(provider, command, findings).await;
+    } else if name == "smtpd" && real.with_file_name("cleanup").exists() {
+        postfix::customer::by_itself(provider, command, user, machine, findings).await;
+    } else if name.starts_with("sendmail") {
+        sendmail(provider, user, &place, machine, findings);
+    } else if command.iter().any(|word| word.contains("courieresmtpd")) {
+        courier(command, &place, machine, findings);
+    } else {
+        findings.note(
+            place,
+            format!("{program} is not a mail server that is known here: what it would relay for the provider was not looked at"),
+        ).end();
+    }
+}
+
+/// What a fetch would find before it asks for the mail.
+pub(super) async fn ready(provider: &Provider, place: &str, findings: &mut Findings) {
+    let relay_possible =
+        provider.tls != ProviderTls::None && provider.handoff_tls != HandoffTls::Kernel;
+    if let Err(error) = customer::prepare(&provider.handoff, relay_possible).await {
+        let added = findings.error(place, error.to_string());
+        if matches!(
+            &provider.handoff,
+            CustomerHandoff::Exec { user: Some(_), .. }
+        ) {
+            added.fix("command_user = \"root\"");
+        }
+    }
+}
+
+/// Sendmail's own sendmail.
+fn sendmail(
+    provider: &Provider,
+    user: Option<&str>,
+    place: &str,
+    machine: &Machine,
+    findings: &mut Findings,
+) {
+    if user.is_some_and(|user| user != "root" && user != "0") {
+        findings
+            .error(
+                place,
+                "sendmail -bs that is not root cannot deliver what it has received",
+            )
+            .fix("command_user = \"root\"");
+    }
+    if !qualified(machine) {
+        findings
+            .warning(
+                "/etc/hosts",
+                "this machine's name has no domain, and Sendmail sleeps a minute over that before it greets the provider",
+            )
+            .fix("127.0.1.1 NAME.example.org NAME");
+    }
+    let access = machine.read("/etc/mail/access").unwrap_or_default();
+    let trusts = access.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words
+            .next()
+            .is_some_and(|key| key.eq_ignore_ascii_case("connect:127"))
+            && words
+                .next()
+                .is_some_and(|value| value.eq_ignore_ascii_case("relay"))
+    });
+    if trusts && is_here(&provider.host) {
+        findings
+            .error(
+                "/etc/mail/access",
+                format!("Connect:127 RELAY lets the provider relay through this machine, since {} is this machine itself to Sendmail", provider.host),
+            )
+            .fix("#Connect:127 RELAY");
+    }
+}
+
+/// Does the machine's name have a domain, or does /etc/hosts give it one?
+fn qualified(machine: &Machine) -> bool {
+    let name = machine
+        .read("/proc/sys/kernel/hostname")
+        .unwrap_or_default();
+    let name = name.trim();
+    let hosts = machine.read("/etc/hosts").unwrap_or_default();
+    name.contains('.')
+        || hosts.lines().any(|line| {
+            let line = line.split('#').next().unwrap_or_default();
+            let names: Vec<&str> = line.split_whitespace().skip(1).collect();
+            names.contains(&name) && names.first().is_some_and(|first| first.contains('.'))
+        })
+}
+
+/// Courier's courieresmtpd.
+fn courier(command: &[String], place: &str, machine: &Machine, findings: &mut Findings) {
+    if command.iter().any(|word| word.contains("RELAYCLIENT")) {
+        findings
+            .error(place, "RELAYCLIENT in the environment, even empty, lets the provider relay through this machine")
+            .fix("no RELAYCLIENT in command");
+    }
+    let file = "/etc/courier/esmtpd";
+    let settings = machine.read(file).unwrap_or_default();
+    let lines = || {
+        settings
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.starts_with('#'))
+    };
+    if lines().any(|line| line.starts_with("RELAYCLIENT") || line.starts_with("export RELAYCLIENT"))
+    {
+        findings
+            .error(file, "it sets RELAYCLIENT, which, even empty, lets the provider relay through this machine")
+            .fix("#RELAYCLIENT");
+    }
+    if lines().any(|line| line == "BOFHCHECKDNS=1") {
+        findings
+            .warning(file, "BOFHCHECKDNS=1 refuses mail whose sender's domain cannot be looked up at this moment, and the provider returns it")
+            .fix("BOFHCHECKDNS=0");
+    }
+    let sockets = [
+        "/run/courier/authdaemon/socket",
+        "/var/run/courier/authdaemon/socket",
+    ];
+    if !sockets.iter().any(|socket| machine.path(socket).exists()) {
+        findings
+            .warning(
+                "courier-authdaemon",
+                "authdaemond does not run, and without it every recipient is put off with 450",
+            )
+            .fix("systemctl start courier-authdaemon");
+    }
+}

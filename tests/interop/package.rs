@@ -1,0 +1,222 @@
+//! The Debian package: clean for lintian, and on a booted Debian it installs, serves and fetches under its units,
+//! upgrades and goes as operators expect.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::lab::{Debian, Lab, Mta, turnabout};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// Builds the package from the program under test.
+pub fn build(directory: &Path, version: &str) -> PathBuf {
+    let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/deb"))
+        .args(["--binary", turnabout(), "--version", version, "--output"])
+        .arg(directory)
+        .env("DEBFULLNAME", "Test")
+        .env("DEBEMAIL", "test@turnabout.org")
+        // Quicker, and read the same.
+        .env("DPKG_DEB_COMPRESSOR_TYPE", "gzip")
+        .env("DPKG_DEB_COMPRESSOR_LEVEL", "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+}
+
+/// A Debian with a Postfix that works: nothing of ours yet. Without names to ask for, and mail in home directories.
+pub fn with_postfix(lab: &mut Lab, number: u8) -> Debian {
+    let host = match number {
+        1 => lab.provider(Mta::Nothing),
+        _ => lab.customer(Mta::Nothing),
+    };
+    let debian = Debian::boot(host);
+    debian.run(
+        "echo 'postfix postfix/main_mailer_type select Internet Site' | debconf-set-selections
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-download --no-install-recommends postfix
+        postconf -e 'home_mailbox = Maildir/' 'smtp_dns_support_level = disabled' 'maillog_file = /var/log/mail.log'
+        useradd --create-home alice
+        systemctl restart postfix",
+    );
+    debian
+}
+
+/// Installs a package as an operator does.
+pub fn install(debian: &Debian, package: &Path) {
+    debian.write("/var/tmp/turnabout.deb", "644", &fs::read(package).unwrap());
+    debian.run(
+        "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends /var/tmp/turnabout.deb",
+    );
+}
+
+/// Puts a message for alice at example.org into the queue.
+pub fn queue_mail(provider: &Debian, subject: &str) {
+    provider.run(&format!(
+        "printf 'Subject: {subject}\\n\\nbody of {subject}\\n' | sendmail -f bob@example.edu alice@example.org"
+    ));
+}
+
+#[test]
+fn the_package_is_clean_for_lintian() {
+    let directory = tempfile::tempdir().unwrap();
+    let package = build(directory.path(), "0.1.0-1");
+    let output = Command::new("lintian")
+        .args(["--fail-on", "error,warning", "--allow-root", "--no-cfg"])
+        .arg(&package)
+        .stdin(Stdio::null())
+        .output()
+        .expect("lintian is needed for this test (contrib/test installs it)");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+/// Every file of the system that is not in motion by itself.
+fn files(debian: &Debian) -> BTreeSet<String> {
+    debian
+        .run(
+            "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path '/run/systemd*' \
+             -o -path '/run/user*' -o -path /var/cache -o -path /var/log -o -path /var/spool \
+             -o -path '/var/lib/apt*' -o -path '/var/lib/systemd*' -o -path /var/tmp \\) -prune -o -print; find /run/turnabout /run/systemd/system* 2>/dev/null || true",
+        )
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+fn unit_state(debian: &Debian, unit: &str) -> String {
+    debian.run(&format!(
+        "systemctl show -P ActiveState {unit}; systemctl is-enabled {unit} || true"
+    ))
+}
+
+fn main_pid(debian: &Debian) -> String {
+    debian.run("systemctl show -P MainPID turnabout-serve")
+}
+
+#[test]
+fn the_package_serves_and_fetches_under_its_units_upgrades_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = build(directory.path(), "0.1.0-1");
+    let second = build(directory.path(), "0.1.0+1-1");
+    let mut lab = Lab::new();
+    let provider = with_postfix(&mut lab, 1);
+    let customer = with_postfix(&mut lab, 2);
+    let before = files(&provider);
+    install(&provider, &first);
+    install(&customer, &first);
+    installed_and_quiet(&provider);
+
+    let examples = "/usr/share/doc/turnabout/examples";
+    provider.run(&format!(
+        "cat {examples}/postfix/provider-main.cf >>/etc/postfix/main.cf
+        cat {examples}/postfix/provider-master.cf >>/etc/postfix/master.cf
+        echo 'example.org odmr:[127.77.0.1]:2525' >>/etc/postfix/turnabout
+        systemctl restart postfix
+        printf '[serve]\\ntls = \"none\"\\n' >/etc/turnabout/turnabout.toml
+        echo wonderland | turnabout passwd alice --domains example.org --next-hop '[127.77.0.1]:2525'
+        systemctl enable --now turnabout-serve"
+    ));
+    assert_eq!(
+        unit_state(&provider, "turnabout-serve"),
+        "active\nenabled\n"
+    );
+    customer.run(&format!(
+        "postconf -e 'mydestination = $myhostname, localhost, example.org'
+        cat {examples}/postfix/customer-master.cf >>/etc/postfix/master.cf
+        systemctl restart postfix
+        install -m 640 -g turnabout /dev/stdin /etc/turnabout/password <<'END'
+wonderland
+END
+        cat >/etc/turnabout/turnabout.toml <<'END'
+[providers.isp]
+host = \"provider.test\"
+tls = \"none\"
+user = \"alice\"
+password_file = \"/etc/turnabout/password\"
+END"
+    ));
+    queue_mail(&provider, "first");
+    customer.run("systemctl start turnabout-fetch@isp");
+    let inbox = customer.wait_inbox("alice", 1, SOON);
+    assert!(inbox[0].contains("body of first"), "{inbox:?}");
+
+    upgrade(&provider, &second);
+    queue_mail(&provider, "second");
+    customer.run(
+        "systemctl enable --now turnabout-fetch@isp.timer; systemctl start turnabout-fetch@isp",
+    );
+    customer.wait_inbox("alice", 2, SOON);
+
+    removal(&provider, &before);
+}
+
+/// Installed, and nothing runs or listens before it is told to.
+fn installed_and_quiet(debian: &Debian) {
+    let version = debian.run("turnabout --version");
+    assert_eq!(
+        version,
+        concat!("turnabout ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    for unit in [
+        "turnabout-serve.service",
+        "turnabout-serve.socket",
+        "turnabout-serve-tls.socket",
+        "turnabout.socket",
+        "turnabout-fetch.service",
+    ] {
+        assert_eq!(unit_state(debian, unit), "inactive\ndisabled\n", "{unit}");
+    }
+    let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/man");
+    for page in fs::read_dir(pages).unwrap() {
+        let name = page.unwrap().file_name().into_string().unwrap();
+        let (name, section) = name.rsplit_once('.').unwrap();
+        debian.run(&format!("man -w {section} {name}"));
+    }
+    let made = debian.run(
+        "stat -c '%A %U %G' /etc/turnabout /run/turnabout /var/lib/turnabout; id -nG postfix; getent passwd turnabout | cut -d: -f7",
+    );
+    assert_eq!(
+        made,
+        "drwxr-x--- root turnabout\ndrwxrwsr-x root turnabout\ndrwxrwsr-x root turnabout\npostfix turnabout\n/usr/sbin/nologin\n"
+    );
+    let verified = debian.try_run(
+        "cd /lib/systemd/system && systemd-analyze verify --recursive-errors=no turnabout-serve.service \
+         turnabout-serve.socket turnabout-serve-tls.socket turnabout.socket turnabout@1.service \
+         turnabout-fetch.service turnabout-fetch@isp.service turnabout-fetch@isp.timer",
+    );
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    assert!(verified.status.success() && said.is_empty(), "{said}");
+}
+
+/// The service goes on with the configuration as it was changed, as another process.
+fn upgrade(debian: &Debian, package: &Path) {
+    let configuration = "sha256sum /etc/turnabout/* /etc/postfix/turnabout";
+    let (before, process) = (debian.run(configuration), main_pid(debian));
+    install(debian, package);
+    assert_eq!(debian.run(configuration), before);
+    assert_eq!(unit_state(debian, "turnabout-serve"), "active\nenabled\n");
+    assert_ne!(main_pid(debian), process);
+    let version = debian.run("dpkg-query -W -f '${Version}' turnabout");
+    assert_eq!(version, "0.1.0+1-1");
+}
+
+/// What is removed stops and keeps its configuration; what is purged was never there.
+fn removal(debian: &Debian, before: &BTreeSet<String>) {
+    debian.run("apt-get remove -y -q turnabout");
+    let left = debian.try_run("pgrep -x turnabout; ss -Hltn 'sport = :366'");
+    assert_eq!(String::from_utf8_lossy(&left.stdout), "");
+    debian.run("test -s /etc/turnabout/turnabout.toml && test -s /etc/turnabout/accounts.toml");
+    debian.run("apt-get purge -y -q turnabout");
+    debian.run("rm /etc/postfix/turnabout");
+    let after = files(debian);
+    let left: Vec<&String> = after.difference(before).collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -1,0 +1,195 @@
+//! What `turnabout check` says of mail servers that are started on the connection and are neither Postfix nor Exim. The
+//! files of their machines lie in a directory of the test.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use turnabout::check::{Finding, Machine, Severity, look};
+
+struct Site(tempfile::TempDir);
+
+impl Site {
+    /// A customer whose mail goes to a program of this name.
+    fn new(program: &str, provider: &str, more: &str) -> Self {
+        let site = Self(tempfile::tempdir().unwrap());
+        site.write("password", "wonderland\n", 0o600);
+        site.write(program, "#!/bin/sh\n", 0o755);
+        let path = |name: &str| site.0.path().join(name).display().to_string();
+        let text = format!(
+            "[providers.isp]\nhost = \"{provider}\"\ntls = \"none\"\nuser = \"alice\"\npassword_file = \"{}\"\n\
+             handoff = \"exec\"\ncommand = [\"{}\", \"-bs\"]\n{more}",
+            path("password"),
+            path(program)
+        );
+        site.write("turnabout.toml", &text, 0o600);
+        site.write("proc/sys/kernel/hostname", "mail.host.test\n", 0o644);
+        site
+    }
+
+    fn write(&self, name: &str, text: &str, mode: u32) {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn check(&self) -> Vec<Finding> {
+        let machine = Machine {
+            root: self.0.path().to_owned(),
+            config_directory: None,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let file = self.0.path().join("turnabout.toml");
+        runtime.block_on(look(&file, &machine)).findings
+    }
+
+    fn has(&self, severity: Severity, sentence: &str, fix: &str) {
+        let found = self.check();
+        let there = found.iter().any(|finding| {
+            finding.severity == severity
+                && finding.sentence == sentence
+                && finding.fix.as_deref() == Some(fix)
+        });
+        assert!(there, "{sentence}\n{found:#?}");
+    }
+
+    fn has_nothing_but_notes(&self) {
+        let mut found = self.check();
+        found.retain(|finding| {
+            finding.severity != Severity::Note && !finding.sentence.starts_with("there is no TLS")
+        });
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}
+
+#[test]
+fn a_sendmail_on_a_machine_with_a_whole_name_is_right() {
+    let site = Site::new("sendmail", "odmr.isp.test", "");
+    site.has_nothing_but_notes();
+    site.write("proc/sys/kernel/hostname", "mail\n", 0o644);
+    site.write("etc/hosts", "127.0.1.1 mail.host.test mail\n", 0o644);
+    site.has_nothing_but_notes();
+}
+
+#[test]
+fn a_sendmail_on_a_machine_without_a_domain_sleeps_before_it_greets() {
+    let site = Site::new("sendmail", "odmr.isp.test", "");
+    site.write("proc/sys/kernel/hostname", "mail\n", 0o644);
+    site.write("etc/hosts", "127.0.0.1 localhost mail\n", 0o644);
+    site.has(
+        Severity::Warning,
+        "this machine's name has no domain, and Sendmail sleeps a minute over that before it greets the provider",
+        "127.0.1.1 NAME.example.org NAME",
+    );
+}
+
+#[test]
+fn a_sendmail_that_is_not_root_cannot_deliver() {
+    let site = Site::new("sendmail", "odmr.isp.test", "command_user = \"nobody\"\n");
+    site.has(
+        Severity::Error,
+        "sendmail -bs that is not root cannot deliver what it has received",
+        "command_user = \"root\"",
+    );
+}
+
+/// Rules: C9
+#[test]
+fn a_sendmail_that_trusts_loopback_relays_for_a_provider_behind_a_tunnel() {
+    let access = "# trusted\nConnect:127\tRELAY\n";
+    let site = Site::new("sendmail", "127.0.0.1", "");
+    site.write("etc/mail/access", access, 0o644);
+    site.has(
+        Severity::Error,
+        "Connect:127 RELAY lets the provider relay through this machine, since 127.0.0.1 is this machine itself to Sendmail",
+        "#Connect:127 RELAY",
+    );
+    let site = Site::new("sendmail", "odmr.isp.test", "");
+    site.write("etc/mail/access", access, 0o644);
+    site.has_nothing_but_notes();
+}
+
+/// Rules: C9
+#[test]
+fn a_courier_with_relayclient_relays_for_the_provider() {
+    let site = Site::new("courieresmtpd", "odmr.isp.test", "");
+    site.write("run/courier/authdaemon/socket", "", 0o600);
+    site.write("etc/courier/esmtpd", "BOFHCHECKDNS=0\nTARPIT=1\n", 0o644);
+    site.has_nothing_but_notes();
+    site.write(
+        "etc/courier/esmtpd",
+        "BOFHCHECKDNS=1\nRELAYCLIENT=\n",
+        0o644,
+    );
+    site.has(
+        Severity::Error,
+        "it sets RELAYCLIENT, which, even empty, lets the provider relay through this machine",
+        "#RELAYCLIENT",
+    );
+    site.has(
+        Severity::Warning,
+        "BOFHCHECKDNS=1 refuses mail whose sender's domain cannot be looked up at this moment, and the provider returns it",
+        "BOFHCHECKDNS=0",
+    );
+}
+
+#[test]
+fn a_courier_without_its_authdaemon_puts_every_recipient_off() {
+    let site = Site::new("courieresmtpd", "odmr.isp.test", "");
+    site.has(
+        Severity::Warning,
+        "authdaemond does not run, and without it every recipient is put off with 450",
+        "systemctl start courier-authdaemon",
+    );
+}
+
+#[test]
+fn a_program_that_nobody_knows_is_said_to_be_unseen() {
+    let site = Site::new("my-server", "odmr.isp.test", "");
+    site.has_nothing_but_notes();
+    let all = format!("{:?}", site.check());
+    assert!(
+        all.contains("is not a mail server that is known here"),
+        "{all}"
+    );
+}
+
+#[test]
+fn a_program_that_everybody_can_replace_is_an_error() {
+    let site = Site::new("my-server", "odmr.isp.test", "");
+    site.write("my-server", "#!/bin/sh\n", 0o777);
+    let found = site.check();
+    let there = found.iter().any(|finding| {
+        finding.severity == Severity::Error
+            && finding
+                .sentence
+                .starts_with("any user of this machine can change ")
+    });
+    assert!(there, "{found:#?}");
+}
+
+#[test]
+fn a_password_that_the_unit_cannot_read_is_a_warning() {
+    let site = Site::new("my-server", "odmr.isp.test", "");
+    let unit = "[Service]\nExecStart=/usr/sbin/turnabout fetch --daemon\nUser=nobody\n";
+    site.write(
+        "usr/lib/systemd/system/turnabout-fetch.service",
+        unit,
+        0o644,
+    );
+    let found = site.check();
+    let there = found.iter().any(|finding| {
+        finding.severity == Severity::Warning
+            && finding.sentence.contains(
+                "turnabout-fetch.service fetches as user nobody, who cannot read this because of ",
+            )
+    });
+    assert!(there, "{found:#?}");
+    // What is dropped in has the last word.
+    let dropped = "etc/systemd/system/turnabout-fetch.service.d/own.conf";
+    site.write(dropped, "[Service]\nUser=root\n", 0o644);
+    site.has_nothing_but_notes();
+}

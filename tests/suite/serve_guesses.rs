@@ -1,0 +1,116 @@
+//! Guessing passwords, from one address and from many: how many are looked at in a time.
+
+use crate::driver::{ALICE, Peer, Serve, Setup};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+use turnabout::sasl::Mechanism;
+
+/// How long is guessed: the first failures are answered after 1, 2 and 4 seconds, the next after 8.
+const WHILE: Duration = Duration::from_secs(6);
+
+fn address(third: u8) -> IpAddr {
+    Ipv4Addr::new(127, 4, third, 1).into()
+}
+
+fn greeted(from: IpAddr, serve: SocketAddr) -> Peer {
+    let mut peer = Peer::connect_from(from, serve);
+    assert_eq!(peer.reply().0, 220);
+    assert_eq!(peer.code("EHLO customer.example.org"), 250);
+    peer
+}
+
+/// A thread that makes one guess on a connection of its own, and waits for what it hears.
+fn guess(mechanism: Mechanism, from: IpAddr, user: String, serve: SocketAddr) {
+    let mut peer = greeted(from, serve);
+    // Nobody waits for it: it may end with the provider, in the middle of a line.
+    std::thread::spawn(move || peer.login(mechanism, (&user, "a guess")));
+}
+
+/// How many logins were looked at and found wrong so far.
+fn judged(serve: &Serve) -> usize {
+    serve.process.log().matches("login refused: ").count()
+}
+
+/// Rules: C11
+#[test]
+fn many_connections_from_one_address_try_no_more_passwords_than_the_delays_allow() {
+    for mechanism in [Mechanism::CramMd5, Mechanism::ScramSha256] {
+        let serve = Serve::start(Setup::default());
+        let started = Instant::now();
+        for n in 0..24 {
+            guess(mechanism, address(1), format!("user{n}"), serve.address());
+        }
+        std::thread::sleep(WHILE.saturating_sub(started.elapsed()));
+        // Four at once; three of them made room for one more each.
+        let judged = judged(&serve);
+        assert!(
+            (1..=7).contains(&judged),
+            "{judged}: {}",
+            serve.process.log()
+        );
+        // Somebody else does not feel any of it.
+        let mut alice = greeted(address(9), serve.address());
+        let asked = Instant::now();
+        assert_eq!(alice.login(mechanism, ALICE), 235);
+        assert!(
+            asked.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            asked.elapsed()
+        );
+    }
+}
+
+/// Rules: C11
+#[test]
+fn many_addresses_try_no_more_passwords_of_one_user_and_the_user_itself_is_let_in() {
+    let serve = Serve::start(Setup::default());
+    let home = address(200);
+    let mut alice = greeted(home, serve.address());
+    assert_eq!(alice.login(Mechanism::CramMd5, ALICE), 235);
+    let started = Instant::now();
+    for third in 1..=30 {
+        let user = "alice".to_owned();
+        guess(Mechanism::CramMd5, address(third), user, serve.address());
+    }
+    let asked = Instant::now();
+    let mut alice = greeted(home, serve.address());
+    assert_eq!(alice.login(Mechanism::CramMd5, ALICE), 235);
+    assert!(
+        asked.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        asked.elapsed()
+    );
+    std::thread::sleep(WHILE.saturating_sub(started.elapsed()));
+    // Eight at once; three of them made room for one more each.
+    let judged = judged(&serve);
+    assert!(
+        (1..=11).contains(&judged),
+        "{judged}: {}",
+        serve.process.log()
+    );
+}
+
+/// Rules: C11
+#[test]
+fn a_connection_that_does_not_wait_for_its_answer_gains_nothing() {
+    let serve = Serve::start(Setup::default());
+    let started = Instant::now();
+    let mut dropped = 0;
+    while started.elapsed() < WHILE {
+        let mut peer = Peer::connect_from(address(1), serve.address());
+        // Those that wait for their turn count among the connections, whether or not the peer is still there.
+        if peer.reply().0 == 220 {
+            assert_eq!(peer.code("EHLO customer.example.org"), 250);
+            assert_eq!(peer.code("AUTH CRAM-MD5"), 334);
+            // The digest is wrong, and nobody listens for the answer.
+            peer.send("YWxpY2UgMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA=\r\n");
+            dropped += 1;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let judged = judged(&serve);
+    assert!(
+        dropped > 10 && (1..=7).contains(&judged),
+        "{judged} of {dropped}"
+    );
+}
