@@ -5,6 +5,7 @@ use crate::fetch_tls::World;
 use crate::probe::{Probe, deviations, findings};
 use crate::tls_world::{BOTH, raw_server};
 use std::fs;
+use std::io::Read;
 
 /// What a probe with a login and `--atrn` says of a script without TLS.
 fn probed(script: impl FnOnce(Peer) + Send + 'static) -> (i32, serde_json::Value) {
@@ -388,6 +389,8 @@ fn what_is_no_tls_at_all_is_75_and_told() {
     let world = World::new();
     let (code, report) = probed_in_tls(&world, "starttls", |mut peer| {
         until_tls(&mut peer);
+        // It has begun its handshake.
+        peer.stream.read_exact(&mut [0; 1]).unwrap();
         peer.send("220 I have no idea\r\n");
         peer.rest();
     });
