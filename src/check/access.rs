@@ -55,7 +55,16 @@ impl Account {
         self.may(&real, 0o4)
     }
 
-    fn may(&self, path: &Path, bit: u32) -> Result<(), Obstacle> {
+    /// May this user make files in the directory?
+    pub(super) fn can_write_in(&self, directory: &Path) -> Result<(), Obstacle> {
+        let real = fs::canonicalize(directory).map_err(|error| unseen(directory, error))?;
+        for above in real.ancestors().skip(1) {
+            self.may(above, 0o1)?;
+        }
+        self.may(&real, 0o3)
+    }
+
+    fn may(&self, path: &Path, bits: u32) -> Result<(), Obstacle> {
         let facts = fs::metadata(path).map_err(|error| unseen(path, error))?;
         let class = if facts.uid() == self.uid {
             6
@@ -64,7 +73,7 @@ impl Account {
         } else {
             0
         };
-        if self.uid == 0 || facts.mode() & (bit << class) != 0 {
+        if self.uid == 0 || facts.mode() & (bits << class) == bits << class {
             return Ok(());
         }
         Err(Obstacle::Mode(path.to_owned()))

@@ -64,7 +64,35 @@ pub(super) fn service(
     for pair in &serve.certificates {
         private_key(pair, findings);
     }
+    if let Some(user) = user {
+        runtime(&serve.runtime_directory, user, findings);
+    }
     accounts(serve, user, findings)
+}
+
+/// Where processes see each other, so that a customer is served by one of them at a time.
+fn runtime(directory: &Path, user: &Account, findings: &mut Findings) {
+    let place = directory.display().to_string();
+    let fix = format!("install -d -o {} -m 755 {place}", user.name);
+    if !directory.exists() {
+        findings
+            .note(
+                place,
+                "this directory is not there: systemd makes it, or turnabout itself where it is started as root; otherwise one process cannot see that another serves a customer",
+            )
+            .fix(fix);
+    } else if let Err(Obstacle::Mode(at)) = user.can_write_in(directory) {
+        findings
+            .warning(
+                place,
+                format!(
+                    "user {} cannot write there because of {}, so several processes would not see that they serve one customer",
+                    user.name,
+                    at.display()
+                ),
+            )
+            .fix(fix);
+    }
 }
 
 fn accounts(serve: &Serve, user: Option<&Account>, findings: &mut Findings) -> Option<Accounts> {

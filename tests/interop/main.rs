@@ -32,6 +32,7 @@ mod others;
 mod package;
 mod probe;
 mod queue;
+mod readme;
 mod starttls;
 mod tls;
 mod trust;

@@ -34,14 +34,10 @@ pub fn build(directory: &Path, version: &str) -> PathBuf {
 
 /// A Debian with a Postfix that works: nothing of ours yet. Without names to ask for, and mail in home directories.
 pub fn with_postfix(lab: &mut Lab, number: u8) -> Debian {
-    let host = match number {
-        1 => lab.provider(Mta::Nothing),
-        _ => lab.customer(Mta::Nothing),
-    };
-    let debian = Debian::boot(host);
+    let debian = boot(lab, number);
     debian.run(
         "echo 'postfix postfix/main_mailer_type select Internet Site' | debconf-set-selections
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-download --no-install-recommends postfix
+        apt-get install -q postfix
         postconf -e 'home_mailbox = Maildir/' 'smtp_dns_support_level = disabled' 'maillog_file = /var/log/mail.log'
         useradd --create-home alice
         systemctl restart postfix",
@@ -49,12 +45,36 @@ pub fn with_postfix(lab: &mut Lab, number: u8) -> Debian {
     debian
 }
 
+/// The same with Exim.
+pub fn with_exim(lab: &mut Lab, number: u8) -> Debian {
+    let debian = boot(lab, number);
+    debian.run(
+        "debconf-set-selections <<END
+exim4-config exim4/dc_eximconfig_configtype select internet site; mail is sent and received directly using SMTP
+exim4-config exim4/dc_localdelivery select Maildir format in home directory
+exim4-config exim4/dc_local_interfaces string
+END
+        apt-get install -q exim4-daemon-light
+        useradd --create-home alice",
+    );
+    debian
+}
+
+/// A Debian whose apt asks nothing and has the packages already.
+fn boot(lab: &mut Lab, number: u8) -> Debian {
+    let debian = Debian::boot(match number {
+        1 => lab.provider(Mta::Nothing),
+        _ => lab.customer(Mta::Nothing),
+    });
+    let settings = b"APT::Get::Assume-Yes \"true\";\nAPT::Install-Recommends \"false\";\n";
+    debian.write("/etc/apt/apt.conf.d/90lab", "644", settings);
+    debian
+}
+
 /// Installs a package as an operator does.
 pub fn install(debian: &Debian, package: &Path) {
     debian.write("/var/tmp/turnabout.deb", "644", &fs::read(package).unwrap());
-    debian.run(
-        "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends /var/tmp/turnabout.deb",
-    );
+    debian.run("apt-get install -q /var/tmp/turnabout.deb");
 }
 
 /// Puts a message for alice at example.org into the queue.
@@ -210,11 +230,11 @@ fn upgrade(debian: &Debian, package: &Path) {
 
 /// What is removed stops and keeps its configuration; what is purged was never there.
 fn removal(debian: &Debian, before: &BTreeSet<String>) {
-    debian.run("apt-get remove -y -q turnabout");
+    debian.run("apt-get remove -q turnabout");
     let left = debian.try_run("pgrep -x turnabout; ss -Hltn 'sport = :366'");
     assert_eq!(String::from_utf8_lossy(&left.stdout), "");
     debian.run("test -s /etc/turnabout/turnabout.toml && test -s /etc/turnabout/accounts.toml");
-    debian.run("apt-get purge -y -q turnabout");
+    debian.run("apt-get purge -q turnabout");
     debian.run("rm /etc/postfix/turnabout");
     let after = files(debian);
     let left: Vec<&String> = after.difference(before).collect();

@@ -101,13 +101,21 @@ fn the_exit_codes_of_the_readme_are_those_of_the_program() {
 #[test]
 fn the_configurations_of_the_readme_load() {
     let text = readme();
-    let tables = ["[serve]", "[providers.home]"];
-    for table in tables {
-        let (_, example) = text.split_once(&format!("    {table}\n")).unwrap();
-        let (example, _) = example.split_once("\n\n").unwrap();
-        let table = format!("{table}\n{example}");
-        config::parse(Path::new("README.md"), &table)
-            .unwrap_or_else(|error| panic!("{table}\n{error}"));
+    for table in ["[serve]", "[providers.home]"] {
+        let head = format!("    {table}\n");
+        let examples = text.split(&head).skip(1);
+        let mut count = 0;
+        for example in examples {
+            count += 1;
+            let lines = example
+                .lines()
+                .take_while(|line| !["", "    END"].contains(line));
+            let example: String = lines.map(|line| format!("{line}\n")).collect();
+            let table = format!("{table}\n{example}");
+            config::parse(Path::new("README.md"), &table)
+                .unwrap_or_else(|error| panic!("{table}\n{error}"));
+        }
+        assert!(count > 0, "{table}");
     }
 }
 

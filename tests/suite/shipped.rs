@@ -307,3 +307,28 @@ fn the_user_its_group_and_the_directories_are_made() {
         assert_eq!((made.uid(), made.gid()), (0, number));
     }
 }
+
+/// Debian keeps Exim's configuration in pieces; ours are those of the fragment for any Exim.
+#[test]
+fn the_pieces_for_debians_exim_are_those_of_the_fragments() {
+    let fragment = read("exim/provider.conf");
+    let pieces = [
+        ("main section", "main/00_turnabout"),
+        ("begin routers", "router/050_turnabout"),
+        ("begin transports", "transport/50_turnabout"),
+        ("begin retry", "retry/20_turnabout"),
+    ];
+    for (head, file) in pieces {
+        let (_, piece) = fragment.split_once(&format!("# --- {head}")).unwrap();
+        let (_, piece) = piece.split_once('\n').unwrap();
+        let piece = piece.split("\n# --- ").next().unwrap();
+        let shipped = read(&format!("exim/debian-provider/{file}"));
+        assert_eq!(shipped.trim_end(), piece.trim_end(), "{file}");
+    }
+    let customer = read("exim/customer.conf");
+    let shipped = read("exim/debian-customer/main/00_turnabout");
+    for line in shipped.lines().filter(|line| !line.starts_with('#')) {
+        let line = line.trim_start_matches("MAIN_TLS_ADVERTISE_HOSTS");
+        assert!(customer.contains(line), "{line}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Started by others: inetd, xinetd, tcpserver and systemd, each with real mail from a real mail server.
 
+mod shipped;
 mod starter;
 
 use std::time::Duration;

@@ -97,7 +97,7 @@ fn systemd(host: &Host, options: &[&str]) -> Running {
 }
 
 /// Where a starter is unpacked; contrib/test has fetched it, otherwise it is fetched now.
-fn place(program: &str) -> String {
+pub fn place(program: &str) -> String {
     let lab = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/lab");
     let output = Command::new(lab).arg("starters").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

@@ -88,6 +88,26 @@ fn a_configuration_that_the_service_cannot_read_again_is_a_warning() {
 }
 
 #[test]
+fn a_runtime_directory_that_the_service_cannot_write_is_a_warning() {
+    let site = right();
+    std::fs::create_dir(site.path("run")).unwrap();
+    site.mode("run", 0o755);
+    let run = site.text("run");
+    site.edit(
+        TOML,
+        "[serve]\n",
+        &format!("[serve]\nruntime_directory = \"{run}\"\n"),
+    );
+    site.has_warning(
+        &format!("user postfix cannot write there because of {run}, so several processes would not see that they serve one customer"),
+        &format!("install -d -o postfix -m 755 {run}"),
+    );
+    let postfix = nix::unistd::User::from_name("postfix").unwrap().unwrap();
+    std::os::unix::fs::chown(site.path("run"), Some(postfix.uid.as_raw()), None).unwrap();
+    site.is_right();
+}
+
+#[test]
 fn accounts_that_the_service_cannot_read_are_an_error() {
     let site = right();
     site.give("accounts.toml", 0);

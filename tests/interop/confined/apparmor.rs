@@ -1,4 +1,4 @@
-//! The profile for AppArmor, in force.
+//! The profile for `AppArmor`, in force.
 
 use super::units::serve_behind;
 use super::{CONFIG, SOON, note, status};

@@ -1,4 +1,4 @@
-//! Landlock and AppArmor, which the running kernel may lack as well.
+//! Landlock and `AppArmor`, which the running kernel may lack as well.
 
 #[test]
 #[ignore = "needs Landlock in the kernel: kernel/mod.rs runs it in a guest"]

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::{Host, Running, wait_for};
 
+const ENVIRONMENT: &str =
+    "export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive";
+
 const LAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/lab");
 
 /// A booted Debian; it ends with this value.
@@ -59,6 +62,11 @@ impl Debian {
         self.must(script, self.try_run(script))
     }
 
+    /// The same with something to read on its standard input.
+    pub fn run_with_input(&self, script: &str, input: &[u8]) -> String {
+        self.must(script, self.run_with(script, input))
+    }
+
     /// Writes a file in there.
     pub fn write(&self, path: &str, mode: &str, content: &[u8]) {
         let script = format!("install -D -m {mode} /dev/stdin {path}");
@@ -66,7 +74,7 @@ impl Debian {
     }
 
     fn run_with(&self, script: &str, input: &[u8]) -> Output {
-        let script = format!("export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root\n{script}");
+        let script = format!("{ENVIRONMENT}\n{script}");
         let inside = ["--mount", "--root", "--wd", "--pid", "--cgroup", "--ipc"];
         let arguments = [
             &["--target", &self.pid][..],
