@@ -53,7 +53,7 @@
 //! accounts   who may log in and fetch which domains
 //! control    what a service shows: status on a socket, metrics on a port or in a file
 //! serve      the provider's process: listen, drop root, drive sessions, reload, stop
-//! fetch      the customer's process: dial, drive, hand over, report
+//! fetch      the customer's process: dial, drive, hand over, report; a dry run of it: probe
 //! check      the configuration and the machine, read as a careful colleague would
 //! catch      the mail server's end of a hand-off between containers: receive, check, run it
 //! cli        one file a command

@@ -6,6 +6,7 @@ mod completions;
 mod exit;
 mod fetch;
 pub mod passwd;
+mod probe;
 mod read_keys;
 mod serve;
 mod status;
@@ -66,6 +67,8 @@ enum Command {
     Serve(serve::Args),
     /// Be the customer: fetch the mail of this machine's domains from a provider.
     Fetch(Box<fetch::Args>),
+    /// Try a provider without taking mail: what it offers, and what deviates from the standards.
+    Probe(Box<probe::Args>),
     /// Receive turned connections from another container and run the mail server on them.
     Catch(catch::Args),
     /// Make, change or remove an account of the provider.
@@ -122,6 +125,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Command::Serve(arguments) => arguments.run(&cli.config),
         Command::Fetch(arguments) => arguments.run(&cli.config),
+        Command::Probe(arguments) => arguments.run(&cli.config),
         Command::Catch(arguments) => arguments.run(),
         Command::Passwd(arguments) => passwd(&arguments, &cli.config),
         Command::Status(arguments) => arguments.run(&cli.config),

@@ -74,6 +74,23 @@ impl ProviderOptions {
         Provider::read(&name, &section, common)
     }
 
+    /// The same for who logs nobody in: no user, no password, no mechanism. Nothing secret can be sent by it.
+    ///
+    /// # Errors
+    /// The first option that is missing or wrong.
+    pub fn without_login(mut self) -> Result<Provider, ConfigError> {
+        // The table has no provider without a login: these are taken away again.
+        self.user = Some("nobody".to_owned());
+        self.password_file = Some("-".to_owned());
+        self.certificate = None;
+        self.key = None;
+        let mut provider = self.provider()?;
+        provider.user = String::new();
+        provider.secret = None;
+        provider.mechanisms = Vec::new();
+        Ok(provider)
+    }
+
     fn table(self) -> tree::Table {
         let text = |text: Option<String>| text.map(Value::Text);
         let list = |items: Vec<String>| {

@@ -3,6 +3,7 @@
 mod dial;
 mod hand_over;
 mod memory;
+pub mod probe;
 mod report;
 mod secure;
 mod session;

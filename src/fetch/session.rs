@@ -116,7 +116,9 @@ async fn until_the_turn<'a>(
 }
 
 /// What our own files say: without them nobody is dialled.
-async fn own_files(provider: &Provider) -> Result<(Option<ClientTls>, Option<Secret>), Stop> {
+pub(super) async fn own_files(
+    provider: &Provider,
+) -> Result<(Option<ClientTls>, Option<Secret>), Stop> {
     let provider = provider.clone();
     // A password command may take its time; the other fetches go on meanwhile.
     let read = tokio::task::spawn_blocking(move || {
@@ -134,7 +136,7 @@ async fn own_files(provider: &Provider) -> Result<(Option<ClientTls>, Option<Sec
 }
 
 /// A machine without a name says its address (RFC 5321 4.1.1.1, rule B8).
-fn literal(address: IpAddr) -> String {
+pub(super) fn literal(address: IpAddr) -> String {
     match address {
         IpAddr::V4(ip) => format!("[{ip}]"),
         IpAddr::V6(ip) => format!("[IPv6:{ip}]"),

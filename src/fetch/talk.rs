@@ -261,7 +261,7 @@ impl<'a> Talk<'a> {
 }
 
 /// The command whose reply is waited for, in the operator's words.
-fn what(wait: Wait) -> &'static str {
+pub(super) fn what(wait: Wait) -> &'static str {
     match wait {
         Wait::Greeting => "the connection",
         Wait::Ehlo => "EHLO",
@@ -280,7 +280,7 @@ pub(super) fn lost(error: &WireError, during: &str) -> Stop {
 }
 
 /// What a conversation that was not turned means for the operator.
-fn stop(outcome: Outcome, unready: Option<HandoffError>) -> Stop {
+pub(super) fn stop(outcome: Outcome, unready: Option<HandoffError>) -> Stop {
     let end = match &outcome {
         Outcome::NoMail => End::NoMail,
         Outcome::Settings { .. } => End::Configuration,

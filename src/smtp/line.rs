@@ -120,6 +120,12 @@ impl LineReader {
         self.partial.is_empty() && !self.after_cr && self.lost.is_none()
     }
 
+    /// What is wrong already with the line that is not finished. A peer that ends its lines with LF never finishes one.
+    #[must_use]
+    pub fn fault(&self) -> Option<LineError> {
+        self.lost
+    }
+
     /// Takes bytes up to and including one line end, and says how many it took.
     ///
     /// Without a line end in `bytes` it takes them all and gives `None`. What it did not take belongs to the

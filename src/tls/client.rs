@@ -67,6 +67,16 @@ impl ClientTls {
         })
     }
 
+    /// Takes every certificate and shows none: for a look at a provider that is not believed. Whoever uses it has nothing
+    /// to say there but EHLO and QUIT.
+    #[must_use]
+    pub fn for_a_look() -> Self {
+        Self {
+            trust: Arc::new(Trust::Anything),
+            own: None,
+        }
+    }
+
     /// Readies a handshake with the host that was dialled: its name is the one that counts (rule B57).
     pub(crate) fn attempt(&self, host: &str) -> Result<Attempt, TlsError> {
         let bare = host.trim_start_matches('[').trim_end_matches([']', '.']);

@@ -2,6 +2,7 @@
 //!
 //! No sockets here: [`wire`](crate::wire) puts a handshake on a connection, this room says what must come of it.
 
+mod certificate;
 mod client;
 mod client_certificate;
 mod error;
@@ -18,6 +19,7 @@ mod refusal;
 mod server;
 mod server_certificate;
 
+pub use certificate::Certificate;
 pub use client::{ClientSettings, ClientTls};
 pub(crate) use error::in_words;
 pub use error::{TlsError, TlsErrorKind};

@@ -95,7 +95,7 @@ fn dated(seen: &CertificateDer<'_>, otherwise: &str) -> String {
 }
 
 /// The names in it. They are the peer's text: only what stands in names is kept.
-fn names(presented: &[String]) -> String {
+pub(super) fn names(presented: &[String]) -> String {
     if presented.is_empty() {
         return "no name at all".to_owned();
     }

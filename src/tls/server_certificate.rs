@@ -15,6 +15,8 @@ pub(super) enum Trust {
     Chain(Arc<WebPkiServerVerifier>),
     /// One of these; its name, issuer and dates say nothing then.
     Pinned(Vec<Fingerprint>),
+    /// Anything: nothing of value is said to it.
+    Anything,
 }
 
 /// Judges one handshake, and remembers what it said no to.
@@ -62,6 +64,7 @@ impl ServerCertVerifier for Judge {
             Trust::Pinned(pinned) if pinned.contains(&Fingerprint::of(end_entity)) => {
                 Ok(ServerCertVerified::assertion())
             }
+            Trust::Anything => Ok(ServerCertVerified::assertion()),
             Trust::Pinned(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
         };
         if let Err(error) = &judged

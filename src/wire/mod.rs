@@ -40,7 +40,7 @@ pub use released::{Carriage, Released};
 pub use tcp_info::TcpInfo;
 pub use turn::{Uncommitted, Way};
 
-use crate::smtp::line::LineReader;
+use crate::smtp::line::{LineError, LineReader};
 use crate::tls::{self, Facts};
 use std::io;
 use std::net::SocketAddr;
@@ -148,6 +148,12 @@ impl Wire {
     /// Sets the longest line that is accepted, in octets including CRLF.
     pub fn set_limit(&mut self, limit: usize) {
         self.reader.set_limit(limit);
+    }
+
+    /// What is wrong already with the line that has begun and not ended.
+    #[must_use]
+    pub fn fault(&self) -> Option<LineError> {
+        self.reader.fault()
     }
 
     /// Writes all octets.

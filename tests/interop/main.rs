@@ -30,6 +30,7 @@ mod loss;
 mod newer;
 mod others;
 mod package;
+mod probe;
 mod queue;
 mod readme;
 mod starttls;

@@ -44,9 +44,9 @@ fn commands(text: &str) -> Vec<String> {
         .filter(|line| {
             let mut words = line.split(' ');
             words.next() == Some("turnabout")
-                && words
-                    .next()
-                    .is_some_and(|word| ["serve", "fetch", "passwd", "check"].contains(&word))
+                && words.next().is_some_and(|word| {
+                    ["serve", "fetch", "probe", "passwd", "check"].contains(&word)
+                })
         })
         .map(str::to_owned)
         .collect()

@@ -63,6 +63,8 @@ mod odmr_tls_customer;
 mod odmr_tls_provider;
 mod odmr_world;
 mod passwd;
+mod probe;
+mod probe_faults;
 mod queue;
 mod queue_showq;
 mod queue_together;
