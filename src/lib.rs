@@ -48,7 +48,7 @@
 //! queue      the mail server's queue: is there mail, flush it (Postfix, Exim)
 //! config     turnabout.toml: one table of keys
 //! report     what happened: one event, one line
-//! handoff    provider: postfix_cache, exim_continue    customer: postfix_pass, exec
+//! handoff    provider: postfix_cache, exim_continue    customer: postfix_pass, exec, relay
 //! accounts   who may log in and fetch which domains
 //! serve      the provider's process: listen, drop root, drive sessions, reload, stop
 //! fetch      the customer's process: dial, drive, hand over, report

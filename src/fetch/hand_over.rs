@@ -42,16 +42,11 @@ pub(super) async fn hand_over(mut talk: Talk<'_>, report: &mut Report) -> Result
         &talk.hostname,
     )
     .await?;
-    let released = wire
-        .release(&talk.shared.relays)
-        .await
-        .map_err(|error| lost(&error, "the turn"))?;
-    let carriage = released.carriage().clone();
-    report.carried = Some(carriage.name());
-    let taken = ready
-        .commit(released, &talk.hostname)
+    let (taken, carriage) = ready
+        .commit(wire, &talk.shared.relays, &talk.hostname)
         .await
         .map_err(|error| Stop(End::TryLater, error.to_string()))?;
+    report.carried = Some(carriage.name());
     let to = talk.provider.handoff.name();
     tracing::info!(
         session = talk.id,
