@@ -189,6 +189,7 @@ impl Wire {
         if !self.reader.is_empty() {
             return Err(WireError::PartialLine);
         }
+        let mail_server = mail_server.anew()?;
         let round_trip = |socket: &TcpStream| {
             TcpInfo::look(socket).map_or(Duration::ZERO, |info| info.round_trip)
         };

@@ -69,6 +69,18 @@ impl Far {
         }
     }
 
+    /// Known to the reactor as a new one. What was looked at and left is not announced again: whoever reads next would
+    /// wait for more.
+    ///
+    /// # Errors
+    /// The reactor refuses it; the connection is closed then.
+    pub(in crate::wire) fn anew(self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(stream) => TcpStream::from_std(stream.into_std()?).map(Self::Tcp),
+            Self::Unix(stream) => UnixStream::from_std(stream.into_std()?).map(Self::Unix),
+        }
+    }
+
     /// Has the mail server closed, as far as the kernel has told?
     pub async fn is_closed(&self) -> bool {
         let ready = self.ready(Interest::READABLE | Interest::WRITABLE).await;

@@ -28,6 +28,8 @@ pub enum Mta {
     /// Postfix of the Debian after this one.
     NewerPostfix,
     Exim,
+    /// OpenSMTPD, as a customer's only.
+    OpenSmtpd,
     /// None: a machine for another program.
     Nothing,
 }
