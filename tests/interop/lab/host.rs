@@ -35,6 +35,7 @@ impl Host {
             Mta::Postfix | Mta::NewerPostfix => format!("postfix-{part}"),
             Mta::Exim => format!("exim-{part}"),
             Mta::OpenSmtpd => format!("opensmtpd-{part}"),
+            Mta::Sendmail => format!("sendmail-{part}"),
             Mta::Nothing => "plain".to_owned(),
         };
         fs::create_dir_all(dir).unwrap();
@@ -191,7 +192,7 @@ impl Host {
         match self.mta {
             Mta::Postfix | Mta::NewerPostfix | Mta::OpenSmtpd => self.read("/var/log/mail.log"),
             Mta::Exim => self.read("/var/log/exim4/mainlog"),
-            Mta::Nothing => String::new(),
+            Mta::Sendmail | Mta::Nothing => String::new(),
         }
     }
 
@@ -230,7 +231,7 @@ impl Host {
                 .map(postfix_entry)
                 .collect(),
             Mta::Exim => exim_entries(&self.run("exim4", &["-bpr"])),
-            Mta::OpenSmtpd | Mta::Nothing => BTreeMap::new(),
+            Mta::OpenSmtpd | Mta::Sendmail | Mta::Nothing => BTreeMap::new(),
         }
     }
 

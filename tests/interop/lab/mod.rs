@@ -30,6 +30,8 @@ pub enum Mta {
     Exim,
     /// OpenSMTPD, as a customer's only.
     OpenSmtpd,
+    /// Sendmail, likewise.
+    Sendmail,
     /// None: a machine for another program.
     Nothing,
 }

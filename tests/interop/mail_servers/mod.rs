@@ -1,3 +1,4 @@
-//! Other mail servers as the customer's: those that take no descriptor and are relayed to.
+//! Other mail servers as the customer's: those that are relayed to, and those that are started.
 
+mod exec;
 mod relay;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::lab::{Authority, Host, Lab, Mail, Mode, Mta, Script, body_of_lines, wait_for};
 
-const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// Three messages: dots, every octet that mail may have, and many lines.
-fn mail() -> Vec<Mail> {
+pub fn mail() -> Vec<Mail> {
     let every_octet: Vec<u8> = (1..=255).filter(|octet| !b"\r\n".contains(octet)).collect();
     let mut binary = Vec::new();
     for chunk in every_octet.chunks(16) {
@@ -93,7 +93,7 @@ fn mail_is_relayed_byte_for_byte_from_postfix_under_tls_to_postfix_behind_proxy_
 }
 
 /// A provider that wants to send anywhere is refused, although it comes from this machine.
-fn relays_nothing(customer: impl FnOnce(&mut Lab) -> Host) {
+pub fn relays_nothing(customer: impl FnOnce(&mut Lab) -> Host) {
     let mut lab = Lab::new();
     let provider = lab.provider(Mta::Nothing);
     let customer = customer(&mut lab);
