@@ -49,7 +49,7 @@
 //! config     turnabout.toml: one table of keys
 //! report     what happened: one event, one line; the ledger of sessions, and what is counted
 //! service    what we were started with (inetd, systemd, by hand), and what a service manager hears
-//! handoff    provider: postfix_cache, exim_continue    customer: postfix_pass, exec, catch
+//! handoff    provider: postfix_cache, exim_continue    customer: postfix_pass, exec, catch, relay
 //! accounts   who may log in and fetch which domains
 //! control    what a service shows: status on a socket, metrics on a port or in a file
 //! serve      the provider's process: listen, drop root, drive sessions, reload, stop

@@ -145,5 +145,10 @@ async fn customer(
             let place = format!("providers.{}.socket", provider.name);
             others::ready(provider, &place, findings).await;
         }
+        // Does it heed the header? Without one the operator has said that he knows.
+        CustomerHandoff::Relay { .. } => {
+            let place = format!("providers.{}.relay_to", provider.name);
+            others::ready(provider, &place, findings).await;
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The customer's mail server as a program that is started: which one is it, and what are its traps?
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 
 use super::finding::Findings;
@@ -55,11 +56,18 @@ pub(super) async fn exec(
     }
 }
 
+/// Whose connection a mail server behind a PROXY header is told that it is: addresses of documentation (RFC 5737),
+/// which nobody trusts.
+const NOBODY: (SocketAddr, SocketAddr) = (
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 366)),
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 2), 49152)),
+);
+
 /// What a fetch would find before it asks for the mail.
 pub(super) async fn ready(provider: &Provider, place: &str, findings: &mut Findings) {
     let relay_possible =
         provider.tls != ProviderTls::None && provider.handoff_tls != HandoffTls::Kernel;
-    if let Err(error) = customer::prepare(&provider.handoff, relay_possible).await {
+    if let Err(error) = customer::prepare(&provider.handoff, relay_possible, NOBODY).await {
         let added = findings.error(place, error.to_string());
         if matches!(
             &provider.handoff,

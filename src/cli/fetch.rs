@@ -91,7 +91,7 @@ struct Options {
     #[arg(long, requires = "host")]
     plaintext_without_tls: bool,
 
-    /// How the connection reaches the mail server here: postfix-pass, exec or catch [default: postfix-pass].
+    /// How the connection reaches the mail server: postfix-pass, exec, catch or relay [default: postfix-pass].
     #[arg(long, value_name = "KIND", requires = "host")]
     handoff: Option<String>,
 
@@ -106,6 +106,18 @@ struct Options {
     /// With exec and the relay: how the command learns the provider's address, exim or environment.
     #[arg(long, value_name = "KIND", requires = "host")]
     command_peer: Option<String>,
+
+    /// With relay: where the mail server listens, ADDRESS:PORT or unix:PATH.
+    #[arg(long, value_name = "ADDRESS", requires = "host")]
+    relay_to: Option<String>,
+
+    /// With relay: the version of the PROXY header, v1, v2 or none [default: v2].
+    #[arg(long, value_name = "VERSION", requires = "host")]
+    proxy: Option<String>,
+
+    /// With --proxy none: the mail server may take the provider for this machine.
+    #[arg(long, requires = "proxy")]
+    i_know: bool,
 
     /// The name to say EHLO with [default: this machine's, or its address].
     #[arg(long, value_name = "NAME", requires = "host")]
@@ -167,6 +179,9 @@ impl Options {
             command: self.command,
             command_user: self.command_user,
             command_peer: self.command_peer,
+            relay_to: self.relay_to,
+            proxy: self.proxy,
+            i_know: self.i_know,
             hostname: self.hostname,
         }
         .provider()

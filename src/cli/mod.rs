@@ -91,6 +91,7 @@ impl Command {
         match self {
             Self::Serve(_) | Self::Fetch(_) | Self::Catch(_) => true,
             Self::Passwd(_)
+            | Self::Probe(_)
             | Self::Status(_)
             | Self::Check(_)
             | Self::Completions(_)

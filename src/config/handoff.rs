@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::error::ConfigError;
-use super::keys;
+use super::keys::{self, Key};
+use super::mail_server::{self, MailServer, Proxy};
 use super::section::Section;
 use super::sendmail::is_postfix_sendmail_bs;
 use super::values::{self, choice};
@@ -29,6 +30,13 @@ pub enum CustomerHandoff {
         user: Option<String>,
         /// How it learns the provider's address; `None` is told from the program's name.
         peer: Option<CommandPeer>,
+    },
+    /// Connect to a mail server that listens, and carry the octets.
+    Relay {
+        /// Where it listens.
+        to: MailServer,
+        /// How it is told the provider's address.
+        proxy: Proxy,
     },
 }
 
@@ -60,6 +68,7 @@ impl CustomerHandoff {
             CustomerHandoff::PostfixPass { .. } => POSTFIX_PASS,
             CustomerHandoff::Catch { .. } => CATCH,
             CustomerHandoff::Exec { .. } => EXEC,
+            CustomerHandoff::Relay { .. } => RELAY,
         }
     }
 }
@@ -67,29 +76,41 @@ impl CustomerHandoff {
 const POSTFIX_PASS: &str = "postfix-pass";
 const CATCH: &str = "catch";
 const EXEC: &str = "exec";
+const RELAY: &str = "relay";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Pass,
     Catch,
     Exec,
+    Relay,
 }
+
+/// The keys that belong to some kinds of hand-off alone.
+const OWN: [(&[Way], &[&Key]); 3] = [
+    (&[Way::Pass, Way::Catch], &[&keys::SOCKET]),
+    (
+        &[Way::Exec],
+        &[&keys::COMMAND, &keys::COMMAND_USER, &keys::COMMAND_PEER],
+    ),
+    (
+        &[Way::Relay],
+        &[&keys::RELAY_TO, &keys::PROXY, &keys::I_KNOW],
+    ),
+];
 
 pub(super) fn read(section: &Section<'_>) -> Result<CustomerHandoff, ConfigError> {
     let way = section.required(&keys::HANDOFF, |text| {
-        choice(text, &[Way::Pass, Way::Catch, Way::Exec], |way| match way {
+        let all = [Way::Pass, Way::Catch, Way::Exec, Way::Relay];
+        choice(text, &all, |way| match way {
             Way::Pass => POSTFIX_PASS,
             Way::Catch => CATCH,
             Way::Exec => EXEC,
+            Way::Relay => RELAY,
         })
     })?;
-    let foreign = match way {
-        Way::Pass | Way::Catch => {
-            [&keys::COMMAND, &keys::COMMAND_USER, &keys::COMMAND_PEER].as_slice()
-        }
-        Way::Exec => [&keys::SOCKET].as_slice(),
-    };
-    if let Some(key) = foreign.iter().find(|key| section.has(key)) {
+    let mut foreign = OWN.iter().filter(|(own, _)| !own.contains(&way));
+    if let Some(key) = foreign.find_map(|(_, keys)| keys.iter().find(|key| section.has(key))) {
         return Err(section.error(
             key,
             "it belongs to another kind of hand-off",
@@ -110,6 +131,10 @@ pub(super) fn read(section: &Section<'_>) -> Result<CustomerHandoff, ConfigError
         }
         let socket = section.required_path(&keys::SOCKET)?;
         return Ok(CustomerHandoff::Catch { socket });
+    }
+    if way == Way::Relay {
+        let (to, proxy) = mail_server::read(section)?;
+        return Ok(CustomerHandoff::Relay { to, proxy });
     }
     let Some(command) = section.command(&keys::COMMAND)? else {
         return Err(section.error(

@@ -345,7 +345,8 @@ keys! {
     HANDOFF = Provider."handoff" Text Value(r#""postfix-pass""#);
         "How the turned connection is given to this machine's mail server. \"postfix-pass\" passes it to a running \
         Postfix; \"exec\" starts a program with the connection on its standard input and output, as inetd does; \
-        \"catch\" sends it to turnabout catch in another container."
+        \"catch\" sends it to turnabout catch in another container; \"relay\" connects to a mail server that listens \
+        somewhere, on this host or another."
     SOCKET = Provider."socket" Path Value(r#""/var/spool/postfix/private/odmr""#);
         "With postfix-pass: the socket of a service of type pass in Postfix's master.cf. It lies in a directory \
         that only root and Postfix's own user can enter. With catch, where it has no default: the socket of turnabout catch, \
@@ -361,6 +362,17 @@ keys! {
         \"exim\": by -oMa and -oMi behind its other arguments. \"environment\": by TCPREMOTEIP and its like (UCSPI), \
         as qmail-smtpd and its kin read them. A program that can do neither is not started: it would take the \
         provider for somebody on this machine."
+    RELAY_TO = Provider."relay_to" Text Unset("must be given with relay");
+        "With relay: where the mail server listens, as \"127.0.0.1:2525\", \"[2001:db8::25]:2525\", \
+        \"mail.example.org:2525\" or \"unix:/run/mail.sock\". The port is one of its own, where it expects the PROXY \
+        header and nobody else can connect."
+    PROXY = Provider."proxy" Text Value(r#""v2""#);
+        "With relay: the version of the PROXY header, \"v1\" or \"v2\", that tells the mail server the provider's \
+        address. A mail server that greets without the header is refused before ATRN: it would take the provider for \
+        this machine. \"none\" sends no header, and needs i_know."
+    I_KNOW = Provider."i_know" Switch Value("false");
+        "With relay and proxy = \"none\": true says that the mail server may take the provider for this machine. \
+        A mail server that trusts this machine, as most do, relays anything for the provider then."
     HANDOFF_TLS = Provider."handoff_tls" Text Value(r#""auto""#);
         "Who encrypts after the turn. \"kernel\": the mail server gets the TCP connection itself and the kernel encrypts; \
         a session that it cannot carry is refused. \"relay\": turnabout encrypts, and the mail server \

@@ -46,6 +46,12 @@ pub struct ProviderOptions {
     pub command_user: Option<String>,
     /// Key `command_peer`.
     pub command_peer: Option<String>,
+    /// Key `relay_to`.
+    pub relay_to: Option<String>,
+    /// Key `proxy`.
+    pub proxy: Option<String>,
+    /// Key `i_know`.
+    pub i_know: bool,
     /// Key `hostname` of `[fetch]`.
     pub hostname: Option<String>,
 }
@@ -98,7 +104,7 @@ impl ProviderOptions {
             let nodes: Vec<Node> = nodes.collect();
             (!nodes.is_empty()).then_some(Value::List(nodes))
         };
-        let pairs: [(&Key, Option<Value>); 18] = [
+        let pairs: [(&Key, Option<Value>); 21] = [
             (&keys::HOST, text(self.host)),
             (
                 &keys::PORT,
@@ -123,6 +129,9 @@ impl ProviderOptions {
             (&keys::COMMAND, list(self.command)),
             (&keys::COMMAND_USER, text(self.command_user)),
             (&keys::COMMAND_PEER, text(self.command_peer)),
+            (&keys::RELAY_TO, text(self.relay_to)),
+            (&keys::PROXY, text(self.proxy)),
+            (&keys::I_KNOW, self.i_know.then_some(Value::Switch(true))),
         ];
         let entries = pairs
             .into_iter()

@@ -7,6 +7,7 @@ use super::error::ConfigError;
 use super::handoff::{self, CustomerHandoff};
 use super::keys;
 use super::login;
+use super::mail_server;
 use super::secret::SecretSource;
 use super::section::Section;
 use super::tls::{ProviderTls, Wishes};
@@ -108,6 +109,10 @@ impl Provider {
         let secret = login::secret(section, wishes.certificate.is_some())?;
         let mechanisms =
             login::mechanisms(section, &wishes, plaintext_without_tls, secret.is_some())?;
+        let handoff = handoff::read(section)?;
+        if matches!(handoff, CustomerHandoff::Relay { .. }) {
+            mail_server::accepts(section, wishes.handoff_tls)?;
+        }
         let port = section.number(&keys::PORT, 1, u32::from(u16::MAX))?;
         Ok(Provider {
             name: name.to_owned(),
@@ -132,7 +137,7 @@ impl Provider {
                     "RFC 2645 section 5.2.1 demands ten minutes at least: a provider may search a large queue",
                 )?,
             },
-            handoff: handoff::read(section)?,
+            handoff,
             hostname: common.hostname,
             state_directory: common.state_directory,
         })

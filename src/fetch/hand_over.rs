@@ -5,7 +5,7 @@ use super::report::{End, Report};
 use super::talk::{Stop, Talk, lost};
 use crate::control::follow;
 use crate::handoff::catch::words::About;
-use crate::handoff::customer::Carried;
+use crate::handoff::customer::{Carried, Taken};
 use crate::tls::HandoffTls;
 use crate::wire::follow::Followed;
 use crate::wire::{Carriage, RelayEnd, RelayView, Way, Wire};
@@ -44,23 +44,21 @@ pub(super) async fn hand_over(mut talk: Talk<'_>, report: &mut Report) -> Result
         &talk.hostname,
     )
     .await?;
-    let released = wire
-        .release(&talk.shared.relays)
-        .await
-        .map_err(|error| lost(&error, "the turn"))?;
-    let carriage = released.carriage().clone();
     let about = About {
         session: talk.id,
         provider: &talk.provider.name,
         user: &talk.provider.user,
         domains: talk.provider.domains.as_ref(),
     };
-    report.carried = Some(carriage.name());
-    let view = released.view();
-    let taken = ready
-        .commit(released, &talk.hostname, &about)
+    let Taken {
+        carried: taken,
+        carriage,
+        view,
+    } = ready
+        .commit(wire, &talk.shared.relays, &talk.hostname, &about)
         .await
         .map_err(|error| Stop(End::TryLater, error.to_string()))?;
+    report.carried = Some(carriage.name());
     let to = talk.provider.handoff.name();
     talk.closing.handoff(to);
     talk.closing.carried(carriage.name());

@@ -6,7 +6,7 @@
 use super::memory::Note;
 use super::report::{End, Report};
 use super::{Shared, secure};
-use crate::config::{Provider, ProviderTls};
+use crate::config::{CustomerHandoff, Provider, ProviderTls};
 use crate::handoff::HandoffError;
 use crate::handoff::customer::{Ready, prepare};
 use crate::odmr::customer::{Customer, Outcome, Settings, Step, Tls, Wait};
@@ -166,8 +166,14 @@ impl<'a> Talk<'a> {
         }
         let wish = self.provider.handoff_tls;
         let noted = wish == HandoffTls::Auto && self.note.exists();
-        let asked = if noted { HandoffTls::Relay } else { wish };
+        let relays = matches!(self.provider.handoff, CustomerHandoff::Relay { .. });
+        let asked = if noted || relays {
+            HandoffTls::Relay
+        } else {
+            wish
+        };
         self.way = match self.wire.way(asked, &self.shared.kernel).await {
+            Way::Relay(_) if relays => Way::Relay("the hand-off is a relay"),
             Way::Relay(_) if noted => Way::Relay("the kernel could not serve this provider before"),
             way => way,
         };
@@ -175,7 +181,11 @@ impl<'a> Talk<'a> {
             Way::Relay(why) if wish == HandoffTls::Kernel => Err(HandoffError::new(format!(
                 "cannot hand over in the kernel: {why} (set handoff_tls = \"auto\", or load the kernel's module tls)"
             ))),
-            way => prepare(&self.provider.handoff, matches!(way, Way::Relay(_))).await,
+            way => {
+                let ends = (self.wire.peer(), self.wire.local());
+                let relay_possible = matches!(way, Way::Relay(_));
+                prepare(&self.provider.handoff, relay_possible, ends).await
+            }
         };
         match ready {
             Ok(ready) => {

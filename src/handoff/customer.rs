@@ -5,10 +5,12 @@ use super::catch::words::About;
 use super::catch::{self, Catch};
 use super::exec::{self, Exec};
 use super::postfix_pass::{self, PostfixPass};
+use super::relay;
 use crate::config::CustomerHandoff;
-use crate::wire::Released;
 use crate::wire::follow::View;
+use crate::wire::{Carriage, Relays, Released, Wire};
 use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -24,6 +26,8 @@ pub enum Ready {
     Catch(catch::Ready),
     /// A command that can be run.
     Exec(Box<exec::Ready>),
+    /// A connection to a mail server that listens.
+    Relay(Box<relay::Ready>),
 }
 
 /// Who has the connection now.
@@ -35,14 +39,27 @@ pub enum Carried {
     Running(Box<exec::Running>),
 }
 
+/// A connection that is the mail server's now.
+#[derive(Debug)]
+pub struct Taken {
+    /// Who has it.
+    pub carried: Carried,
+    /// Who stands in between.
+    pub carriage: Carriage,
+    /// What can still be seen of it.
+    pub view: View,
+}
+
 /// Makes the mail server ready; nothing has been promised to the provider yet. `relay_possible` says that the
-/// connection may have to go through a relay: under TLS, unless it is sure to go to the kernel.
+/// connection may have to go through a relay: under TLS, unless it is sure to go to the kernel. `peer` and `local` are
+/// its ends.
 ///
 /// # Errors
 /// When the mail server cannot take a connection now, or not one that a relay carries, with what to do about it.
 pub async fn prepare(
     handoff: &CustomerHandoff,
     relay_possible: bool,
+    (peer, local): (SocketAddr, SocketAddr),
 ) -> Result<Ready, HandoffError> {
     match handoff {
         CustomerHandoff::PostfixPass { socket } => {
@@ -59,45 +76,75 @@ pub async fn prepare(
             let exec = Exec::new(command, user.as_deref(), *peer)?;
             Ok(Ready::Exec(Box::new(exec.prepare(relay_possible)?)))
         }
+        CustomerHandoff::Relay { to, proxy } => {
+            let ready = relay::prepare(to, *proxy, peer, local).await?;
+            Ok(Ready::Relay(Box::new(ready)))
+        }
     }
 }
 
 impl Ready {
-    /// Hands the connection over; `about` is what a receiver in another container is told of it. If the mail server does not take it after all, the provider
-    /// is greeted with 421, so that it keeps its mail and closes in good order (rule R26).
+    /// Hands the connection over; `about` is what a receiver in another container is told of it. If the mail server does not take it after
+    /// all, the provider is greeted with 421, so that it keeps its mail and closes in good order (rule R26).
     ///
     /// # Errors
-    /// When the mail server did not take it.
+    /// When the mail server did not take it, or the connection is lost.
     pub async fn commit(
         self,
-        released: Released,
+        wire: Wire,
+        relays: &Relays,
         hostname: &str,
         about: &About<'_>,
-    ) -> Result<Carried, HandoffError> {
-        let view = released.view();
-        let refused = match self {
-            Self::PostfixPass(ready) => match ready.commit(released).await {
-                Ok(()) => return Ok(Carried::Passed(view)),
-                Err(refused) => refused,
-            },
-            Self::Catch(ready) => match ready.commit(released, about).await {
-                Ok(()) => return Ok(Carried::Passed(view)),
-                Err(refused) => refused,
-            },
-            Self::Exec(ready) => match ready.commit(released) {
-                Ok(running) => return Ok(Carried::Running(Box::new(running))),
-                Err(refused) => refused,
-            },
-        };
-        let (error, released) = *refused;
-        greet_421(&released, hostname);
-        drop(released);
-        if matches!(view, View::Relay(_)) {
-            // It has not gone further than the relay yet, which ends with this process.
-            view.until_closed(LAST_WORDS).await;
+    ) -> Result<Taken, HandoffError> {
+        if let Self::Relay(ready) = self {
+            let relay = ready.commit(wire, relays, hostname).await?;
+            let view = View::Relay(relay.clone());
+            return Ok(Taken {
+                carried: Carried::Passed(view.clone()),
+                carriage: Carriage::Relay(relay),
+                view,
+            });
         }
-        Err(error)
+        let released = released(wire, relays).await?;
+        let (view, carriage) = (released.view(), released.carriage().clone());
+        let passed = Carried::Passed(view.clone());
+        let taken = match self {
+            Self::PostfixPass(ready) => ready.commit(released).await.map(|()| passed),
+            Self::Catch(ready) => ready.commit(released, about).await.map(|()| passed),
+            Self::Exec(ready) => ready
+                .commit(released)
+                .map(|running| Carried::Running(Box::new(running))),
+            Self::Relay(_) => Ok(passed),
+        };
+        match taken {
+            Ok(carried) => Ok(Taken {
+                carried,
+                carriage,
+                view,
+            }),
+            Err(refused) => Err(refuse(*refused, hostname).await),
+        }
     }
+}
+
+async fn released(wire: Wire, relays: &Relays) -> Result<Released, HandoffError> {
+    let released = wire.release(relays).await;
+    released.map_err(|error| {
+        HandoffError::new(format!(
+            "connection lost during the turn: {error} (try later)"
+        ))
+    })
+}
+
+async fn refuse((error, released): (HandoffError, Released), hostname: &str) -> HandoffError {
+    let view = released.view();
+    greet_421(&released, hostname);
+    drop(released);
+    if matches!(view, View::Relay(_)) {
+        // It has not gone further than the relay yet, which ends with this process.
+        view.until_closed(LAST_WORDS).await;
+    }
+    error
 }
 
 /// Says in the mail server's place that it is not available (RFC 5321 3.8: 421 may greet).

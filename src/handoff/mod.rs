@@ -23,6 +23,7 @@ pub mod postfix_cache;
 pub mod postfix_pass;
 pub mod provider;
 mod quit;
+pub mod relay;
 
 pub use error::HandoffError;
 

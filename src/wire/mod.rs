@@ -35,7 +35,7 @@ mod tcp_info;
 mod turn;
 
 pub use kernel_tls::KernelTls;
-pub use relay::{RelayEnd, RelayView, Relays};
+pub use relay::{Far, RelayEnd, RelayView, Relays};
 pub use released::{Carriage, Released};
 pub use tcp_info::TcpInfo;
 pub use turn::{Uncommitted, Way};
@@ -114,16 +114,7 @@ impl Wire {
     pub fn new(stream: TcpStream, limit: usize) -> Result<Self, WireError> {
         let peer = canonical(stream.peer_addr()?);
         let local = canonical(stream.local_addr()?);
-        // Replies are single small writes: waiting to fill a segment only adds delay.
-        stream.set_nodelay(true)?;
-        let (idle, interval, retries) = KEEPALIVE;
-        let keepalive = socket2::TcpKeepalive::new()
-            .with_time(idle)
-            .with_interval(interval)
-            .with_retries(retries);
-        let socket = socket2::SockRef::from(&stream);
-        socket.set_tcp_keepalive(&keepalive)?;
-        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+        watch_over(&stream)?;
         Ok(Self {
             stream: Stream::Plain(stream),
             reader: LineReader::new(limit),
@@ -200,6 +191,20 @@ impl Wire {
             .await
             .unwrap_or_default();
     }
+}
+
+/// Prompt, and dead when the other end is.
+fn watch_over(stream: &TcpStream) -> io::Result<()> {
+    // Replies are single small writes: waiting to fill a segment only adds delay.
+    stream.set_nodelay(true)?;
+    let (idle, interval, retries) = KEEPALIVE;
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(idle)
+        .with_interval(interval)
+        .with_retries(retries);
+    let socket = socket2::SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
 }
 
 /// Reads and drops until the peer closes.

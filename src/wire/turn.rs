@@ -6,7 +6,7 @@
 
 use super::kernel_tls::{self, KernelTls};
 use super::record::RecordIo;
-use super::relay::Relays;
+use super::relay::{Far, RelayView, Relays};
 use super::stream::Stream;
 use super::{Carriage, Released, TcpInfo, Wire, WireError};
 use crate::tls::{HandoffTls, Version};
@@ -177,6 +177,35 @@ impl Wire {
         };
         let addresses = (self.peer, self.local);
         Ok(Released::new(fd, addresses, carriage, self.facts))
+    }
+
+    /// Carries the connection from here to a mail server that was reached on a socket of its own: by splice(2) where
+    /// there is no TLS, else by a relay that goes on encrypting. The keys must not be with the kernel.
+    ///
+    /// # Errors
+    /// [`WireError::PartialLine`] when an unfinished line was taken, [`WireError::Broken`] when the system gives no
+    /// pipes, [`WireError::Closed`] when there is no connection that could be carried; both ends are closed then.
+    pub async fn carry_to(self, mail_server: Far, relays: &Relays) -> Result<RelayView, WireError> {
+        if !self.reader.is_empty() {
+            return Err(WireError::PartialLine);
+        }
+        let mail_server = mail_server.anew()?;
+        let round_trip = |socket: &TcpStream| {
+            TcpInfo::look(socket).map_or(Duration::ZERO, |info| info.round_trip)
+        };
+        match self.stream {
+            Stream::Plain(stream) => {
+                let round_trip = round_trip(&stream);
+                Ok(relays.splice(stream, mail_server, self.peer, round_trip)?)
+            }
+            Stream::Tls(mut stream) => {
+                let io = stream.get_mut().0;
+                io.read_ahead();
+                let round_trip = round_trip(io.stream());
+                Ok(relays.join(*stream, mail_server, self.peer, round_trip))
+            }
+            Stream::Kernel(_) | Stream::Failed(_) | Stream::Gone => Err(WireError::Closed),
+        }
     }
 }
 

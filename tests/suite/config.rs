@@ -155,6 +155,12 @@ fn every_key_of_the_table_is_read_and_its_type_is_checked() {
         if of_a_command {
             text.push_str("command = [\"/bin/true\"]\n");
         }
+        if [keys::RELAY_TO, keys::PROXY, keys::I_KNOW].contains(key) {
+            text.push_str("handoff = \"relay\"\n");
+            if *key != keys::RELAY_TO {
+                text.push_str("relay_to = \"127.0.0.1:25\"\n");
+            }
+        }
         text.push_str(&format!("{} = {wrong}\n", key.name));
         let sentence = refusal(&text);
         let title = key.table.title().replace("NAME", "isp");
@@ -170,7 +176,10 @@ fn every_default_of_the_table_is_a_value_that_can_be_written() {
         let Fallback::Value(value) = key.fallback else {
             continue;
         };
-        let text = format!("{}{} = {value}\n", smallest(key.table), key.name);
+        let mut text = format!("{}{} = {value}\n", smallest(key.table), key.name);
+        if [keys::PROXY, keys::I_KNOW].contains(key) {
+            text.push_str("handoff = \"relay\"\nrelay_to = \"127.0.0.1:25\"\n");
+        }
         if let Err(sentence) = parse(&text) {
             panic!("{sentence}\n{text}");
         }

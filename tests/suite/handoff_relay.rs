@@ -287,12 +287,15 @@ async fn a_mail_server_that_does_not_take_it_is_a_421_through_the_relay() {
         user: None,
         peer: None,
     };
-    let ready = prepare(&handoff, false).await.unwrap();
     let relays = Relays::default();
-    let (released, mut peer) = carried_by(&relays).await;
+    let (ends, mut peer) = secured_server().await;
+    let addresses = (ends.wire.peer(), ends.wire.local());
+    let ready = prepare(&handoff, false, addresses).await.unwrap();
     let listening = std::thread::spawn(move || peer.rest());
-    let refused = ready.commit(released, "me.example.org", &ABOUT).await;
-    refused.unwrap_err();
+    let committed = ready
+        .commit(ends.wire, &relays, "me.example.org", &ABOUT)
+        .await;
+    committed.unwrap_err();
     // The process may end now, and a relay would end with it.
     assert_eq!(relays.running(), 0);
     let (heard, end) = tokio::task::spawn_blocking(|| listening.join().unwrap())
@@ -310,16 +313,20 @@ async fn postfix_is_told_the_true_addresses_and_speaks_through_the_relay() {
     let handoff = CustomerHandoff::PostfixPass {
         socket: receiver.socket.clone(),
     };
-    let ready = prepare(&handoff, true).await.unwrap();
-    let (released, mut peer) = carried().await;
+    let (ends, mut peer) = secured_server().await;
+    let (theirs, ours) = (ends.wire.peer(), ends.wire.local());
+    let ready = prepare(&handoff, true, (theirs, ours)).await.unwrap();
     let expected = [
-        ("client_address", released.peer().ip().to_string()),
-        ("client_port", released.peer().port().to_string()),
-        ("server_address", released.local().ip().to_string()),
-        ("server_port", released.local().port().to_string()),
+        ("client_address", theirs.ip().to_string()),
+        ("client_port", theirs.port().to_string()),
+        ("server_address", ours.ip().to_string()),
+        ("server_port", ours.port().to_string()),
     ]
     .map(|(name, value)| (name.to_owned(), value));
-    let Carried::Passed(view) = ready.commit(released, "me", &ABOUT).await.unwrap() else {
+    let committed = ready
+        .commit(ends.wire, &Relays::default(), "me", &ABOUT)
+        .await;
+    let Carried::Passed(view) = committed.unwrap().carried else {
         panic!("not passed");
     };
     let session = std::thread::spawn(move || {

@@ -41,6 +41,7 @@ mod fetch_tls_hostile;
 mod handoff_customer_catch;
 mod handoff_customer_exec;
 mod handoff_customer_pass;
+mod handoff_listening;
 mod handoff_provider_lend;
 mod handoff_provider_rounds;
 mod handoff_relay;

@@ -138,6 +138,7 @@ impl Exec {
             user: user.as_ref(),
             peer: self.peer,
         };
+        said.may_run()?;
         let told = if relay_possible {
             Ok(said.how()?)
         } else {

@@ -28,6 +28,23 @@ pub(super) struct Said<'a> {
 }
 
 impl Said<'_> {
+    /// Is this a way to start this program at all? Sendmail that is not root takes the mail and cannot deliver it: it
+    /// has neither the rights for mailboxes nor for its own queue.
+    ///
+    /// # Errors
+    /// It is none, with what to do instead.
+    pub(super) fn may_run(&self) -> Result<(), HandoffError> {
+        let real = fs::canonicalize(self.program).unwrap_or_else(|_| self.program.to_owned());
+        let uid = self.user.map_or_else(Uid::effective, |user| user.uid);
+        if is_sendmail(&real) && self.speaks_smtp() && !uid.is_root() {
+            return Err(HandoffError::new(format!(
+                "cannot start {}: Sendmail that is not root takes mail which it cannot deliver (run turnabout fetch as root, without command_user)",
+                self.program.display()
+            )));
+        }
+        Ok(())
+    }
+
     /// How this command is told its peer's address.
     ///
     /// # Errors
@@ -121,7 +138,7 @@ pub(super) fn is_exim(real: &Path) -> bool {
 fn asks_its_descriptor(real: &Path) -> bool {
     match real.file_name().and_then(|name| name.to_str()) {
         Some("smtpd") => real.with_file_name("cleanup").exists(),
-        Some(name) => name.starts_with("sendmail"),
+        Some(_) => is_sendmail(real),
         None => false,
     }
 }
@@ -140,6 +157,12 @@ pub(super) fn configuration(arguments: &[OsString]) -> Vec<&OsString> {
         }
     }
     chosen
+}
+
+/// Sendmail itself; Debian calls it `sendmail-mta` as well.
+fn is_sendmail(real: &Path) -> bool {
+    let name = real.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("sendmail"))
 }
 
 /// The two addresses in Exim's notation.

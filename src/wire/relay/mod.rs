@@ -1,7 +1,8 @@
 //! The relay: this process between a peer under TLS and a mail server that cannot do that TLS itself.
 //!
-//! The mail server gets one end of a Unix socket pair; a task here carries the octets between the other
-//! end and the peer (rule C7):
+//! The mail server gets one end of a Unix socket pair, or is reached on a socket where it listens ([`Far`]); a task
+//! here carries the octets between that and the peer (rule C7). Without TLS they do not even come up into this process
+//! ([`splice`]):
 //!
 //! * **Transparent.** No octet is changed, added or left out.
 //! * **Bounded.** At most [`BUFFER`] octets are held each way; a side that does not read stops the other.
@@ -14,20 +15,24 @@
 //! A relay outlives the session that started it. [`Relays`] counts those that run, so that a process which
 //! is to end can wait for them.
 
+mod far;
 mod flow;
 mod pump;
+mod splice;
 mod view;
 mod words;
 
+pub use far::Far;
 pub use view::{RelayEnd, RelayView};
 
 use pump::Pump;
+use splice::Splice;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 
 /// How many octets are held in each direction.
@@ -97,15 +102,52 @@ impl Relays {
     {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let ours = UnixStream::from_std(ours)?;
+        let ours = Far::Unix(UnixStream::from_std(ours)?);
+        let view = self.join(stream, ours, peer, round_trip);
+        Ok((OwnedFd::from(theirs), view))
+    }
+
+    /// Starts a relay between `stream`, which leads to `peer`, and a connection to a mail server.
+    pub(super) fn join<S>(
+        &self,
+        stream: S,
+        mail_server: Far,
+        peer: SocketAddr,
+        round_trip: Duration,
+    ) -> RelayView
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (view, sight) = view::new(round_trip);
+        let pump = Pump::new(stream, mail_server, sight, self.idle);
+        self.spawn(async move { pump.run(peer).await });
+        view
+    }
+
+    /// The same for a peer without TLS: the octets stay in the kernel.
+    ///
+    /// # Errors
+    /// The system gives no pipes; both connections are closed then.
+    pub(super) fn splice(
+        &self,
+        stream: TcpStream,
+        mail_server: Far,
+        peer: SocketAddr,
+        round_trip: Duration,
+    ) -> io::Result<RelayView> {
+        let (view, sight) = view::new(round_trip);
+        let splice = Splice::new(stream, mail_server, sight, self.idle)?;
+        self.spawn(async move { splice.run(peer).await });
+        Ok(view)
+    }
+
+    /// Runs it and counts it meanwhile.
+    fn spawn(&self, relay: impl Future<Output = ()> + Send + 'static) {
         self.running.send_modify(|running| *running += 1);
         let running = Running(self.running.clone());
-        let pump = Pump::new(stream, ours, sight, self.idle);
         tokio::spawn(async move {
-            pump.run(peer).await;
+            relay.await;
             drop(running);
         });
-        Ok((OwnedFd::from(theirs), view))
     }
 }

@@ -1,5 +1,6 @@
 //! The task of one relay: both directions, and the ways they end.
 
+use super::far::Far;
 use super::flow::{Fault, Flow};
 use super::view::{RelayEnd, Sight};
 use super::words::{Offer, Words};
@@ -12,7 +13,6 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long the peer has to close when there is nobody left to hear it.
@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// A relay at work.
 pub(super) struct Pump<S> {
     peer: S,
-    mail_server: UnixStream,
+    mail_server: Far,
     /// From the peer to the mail server.
     inward: Flow,
     /// From the mail server to the peer.
@@ -46,7 +46,7 @@ enum Stop {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
-    pub(super) fn new(peer: S, mail_server: UnixStream, sight: Sight, idle: Duration) -> Self {
+    pub(super) fn new(peer: S, mail_server: Far, sight: Sight, idle: Duration) -> Self {
         Self {
             peer,
             mail_server,
@@ -216,9 +216,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     }
 }
 
-/// Has the other end of the pair been closed, not only half of it?
-fn is_hung_up(pair: &UnixStream) -> bool {
-    let mut asked = [PollFd::new(pair.as_fd(), PollFlags::empty())];
+/// Has the mail server closed its end, not only half of it? Over TCP that shows only when it is told something more.
+fn is_hung_up(mail_server: &Far) -> bool {
+    let mut asked = [PollFd::new(mail_server.as_fd(), PollFlags::empty())];
     let answered = poll(&mut asked, PollTimeout::ZERO);
     let [asked] = asked;
     let hung_up = asked

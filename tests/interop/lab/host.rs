@@ -34,6 +34,8 @@ impl Host {
         let kind = match mta {
             Mta::Postfix | Mta::NewerPostfix => format!("postfix-{part}"),
             Mta::Exim => format!("exim-{part}"),
+            Mta::OpenSmtpd => format!("opensmtpd-{part}"),
+            Mta::Sendmail => format!("sendmail-{part}"),
             Mta::Nothing => "plain".to_owned(),
         };
         fs::create_dir_all(dir).unwrap();
@@ -188,9 +190,9 @@ impl Host {
     /// What the mail server has logged.
     pub fn mail_log(&self) -> String {
         match self.mta {
-            Mta::Postfix | Mta::NewerPostfix => self.read("/var/log/mail.log"),
+            Mta::Postfix | Mta::NewerPostfix | Mta::OpenSmtpd => self.read("/var/log/mail.log"),
             Mta::Exim => self.read("/var/log/exim4/mainlog"),
-            Mta::Nothing => String::new(),
+            Mta::Sendmail | Mta::Nothing => String::new(),
         }
     }
 
@@ -229,7 +231,7 @@ impl Host {
                 .map(postfix_entry)
                 .collect(),
             Mta::Exim => exim_entries(&self.run("exim4", &["-bpr"])),
-            Mta::Nothing => BTreeMap::new(),
+            Mta::OpenSmtpd | Mta::Sendmail | Mta::Nothing => BTreeMap::new(),
         }
     }
 

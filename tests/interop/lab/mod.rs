@@ -30,6 +30,10 @@ pub enum Mta {
     /// Postfix of the Debian after this one.
     NewerPostfix,
     Exim,
+    /// OpenSMTPD, as a customer's only.
+    OpenSmtpd,
+    /// Sendmail, likewise.
+    Sendmail,
     /// None: a machine for another program.
     Nothing,
 }
