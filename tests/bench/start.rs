@@ -83,7 +83,8 @@ pub fn inside(directory: &Path, quick: bool) {
         format!("{user} {} {name} {arguments}", program.display())
     };
     let turnabout = |name, port, tls| {
-        let files = directory.join(name);
+        // inetd.conf knows no quotes.
+        let files = directory.join(str::replace(name, ' ', "-"));
         Serve {
             listen: "127.0.0.1:366",
             accounts: &accounts::file(),
