@@ -72,6 +72,9 @@ fn taken_by(units: &[&str]) -> Vec<String> {
 
 /// Starts `turnabout serve` behind another command, and waits until it listens.
 pub fn serve_behind(provider: &Host, command: &[String]) -> Running {
+    // As systemd-tmpfiles leaves it for the service's group.
+    let directory = ["-d", "-m", "1777", "/run/turnabout"];
+    provider.run("install", &directory);
     let mut words: Vec<&str> = command.iter().map(String::as_str).collect();
     words.extend([turnabout(), "serve"]);
     let mut serve = provider.spawn("serve", words[0], &words[1..]);
