@@ -321,7 +321,7 @@ keys! {
         as qmail-smtpd and its kin read them. A program that can do neither is not started: it would take the \
         provider for somebody on this machine."
     RELAY_TO = Provider."relay_to" Text Unset("must be given with relay");
-        "With relay: where the mail server listens, as \"127.0.0.1:2525\", \"[2001:db8::25]:2525\", \
+        "With relay: where the mail server listens, as \"127.0.0.1:2525\", \"[fd00::25]:2525\", \
         \"mail.example.org:2525\" or \"unix:/run/mail.sock\". The port is one of its own, where it expects the PROXY \
         header and nobody else can connect."
     PROXY = Provider."proxy" Text Value(r#""v2""#);
