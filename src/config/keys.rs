@@ -363,8 +363,8 @@ keys! {
         as qmail-smtpd and its kin read them. A program that can do neither is not started: it would take the \
         provider for somebody on this machine."
     RELAY_TO = Provider."relay_to" Text Unset("must be given with relay");
-        "With relay: where the mail server listens, as \"127.0.0.1:2525\", \"[2001:db8::25]:2525\", \
-        \"mail.example.org:2525\" or \"unix:/run/mail.sock\". The port is one of its own, where it expects the PROXY \
+        "With relay: where the mail server listens, as \"127.0.0.1:2525\", \"mail.example.org:2525\" or \
+        \"unix:/run/mail.sock\"; an IPv6 address stands in brackets. The port is one of its own, where it expects the PROXY \
         header and nobody else can connect."
     PROXY = Provider."proxy" Text Value(r#""v2""#);
         "With relay: the version of the PROXY header, \"v1\" or \"v2\", that tells the mail server the provider's \

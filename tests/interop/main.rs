@@ -1,4 +1,4 @@
-//! Tests against real programs: Postfix, Exim, OpenSMTPD, fetchmail, INetSim, each host in namespaces of its own.
+//! Tests against real programs: Postfix, Exim and others, fetchmail, INetSim, each host in namespaces of its own.
 // A test that cannot go on must stop with the reason: unwrap, expect and panic are how tests say so.
 #![allow(
     clippy::unwrap_used,

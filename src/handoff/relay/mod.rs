@@ -158,9 +158,8 @@ impl Ready {
 
     /// A server that expects the header says nothing before it.
     async fn is_silent(&self, far: &Far) -> Result<(), HandoffError> {
-        let heard = match timeout(SILENCE, far.look(0, greeting::LIMIT)).await {
-            Err(_) => return Ok(()),
-            Ok(heard) => heard,
+        let Ok(heard) = timeout(SILENCE, far.look(0, greeting::LIMIT)).await else {
+            return Ok(());
         };
         Err(match heard {
             Ok(_) => self.refused(

@@ -59,18 +59,18 @@ impl Debian {
 
     /// Runs a shell script in there that must succeed; gives what it wrote.
     pub fn run(&self, script: &str) -> String {
-        self.must(script, self.try_run(script))
+        self.must(script, &self.try_run(script))
     }
 
     /// The same with something to read on its standard input.
     pub fn run_with_input(&self, script: &str, input: &[u8]) -> String {
-        self.must(script, self.run_with(script, input))
+        self.must(script, &self.run_with(script, input))
     }
 
     /// Writes a file in there.
     pub fn write(&self, path: &str, mode: &str, content: &[u8]) {
         let script = format!("install -D -m {mode} /dev/stdin {path}");
-        self.must(&script, self.run_with(&script, content));
+        self.must(&script, &self.run_with(&script, content));
     }
 
     fn run_with(&self, script: &str, input: &[u8]) -> Output {
@@ -96,7 +96,7 @@ impl Debian {
         child.wait_with_output().unwrap()
     }
 
-    fn must(&self, script: &str, output: Output) -> String {
+    fn must(&self, script: &str, output: &Output) -> String {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
             output.status.success(),

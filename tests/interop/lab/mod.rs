@@ -30,7 +30,7 @@ pub enum Mta {
     /// Postfix of the Debian after this one.
     NewerPostfix,
     Exim,
-    /// OpenSMTPD, as a customer's only.
+    /// The one of `OpenBSD`, as a customer's only.
     OpenSmtpd,
     /// Sendmail, likewise.
     Sendmail,
