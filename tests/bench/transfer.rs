@@ -84,7 +84,15 @@ impl Rig {
         self.delivered(batch);
         let connections = self.connections_logged() - connected;
         if let Some(expected) = way.connections(batch.messages) {
-            assert_eq!(connections, expected, "connections of {}", way.name());
+            // Where the machine is slow Postfix's own connection may be out of its cache before the next message.
+            assert!(
+                connections == expected || (way == Way::OwnTlsKept && connections > expected),
+                "{connections} connections of {}",
+                way.name()
+            );
+            if connections != expected {
+                eprintln!("{connections} connections of {}", way.name());
+            }
         }
         if let Some((file, from)) = self.log(way).zip(logged) {
             self.was_encrypted(way, &file, from);

@@ -1,22 +1,24 @@
-//! The containers of contrib/docker as shipped: a provider's pair and a customer's pair, over a network of Docker's.
+//! The containers of contrib/docker as shipped, set up as the README says: a provider's pair and a customer's pair, over
+//! a network of Docker's.
 //!
 //! A daemon of the test's own runs them where one can run (root, dockerd). Where none can, the same is shown across
 //! the roots of the lab: turnabout in one, Postfix in another, its socket in a directory between them.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::lab::{Authority, Lab, Mail, Mta, body_of_lines, turnabout, wait_for};
+use crate::readme::blocks;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// Enough that a sidecar can be killed in the midst of them.
-const MANY: usize = 150;
+/// Enough that a sidecar can be killed in the midst of them, a second each.
+const MANY: usize = 40;
 
 fn contrib(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -76,11 +78,14 @@ impl Docker {
         command
     }
 
+    /// The copy of our files in which the operator works.
+    fn copy(&self) -> PathBuf {
+        self.dir.path().join("copy")
+    }
+
     /// The directory with compose.yaml.
     fn site(&self) -> PathBuf {
-        let site = self.dir.path().join("site");
-        fs::create_dir_all(&site).unwrap();
-        site
+        self.copy().join("contrib/docker")
     }
 
     fn docker(&self, arguments: &[&str]) -> String {
@@ -102,8 +107,8 @@ impl Docker {
         self.docker(&["exec", &container(service), "sh", "-c", script])
     }
 
-    /// The images, and the numbers of Postfix's user.
-    fn build(&self) -> String {
+    /// Debian, which our own images are made from.
+    fn import(&self) {
         let base = checked(
             &Command::new(contrib("daemon"))
                 .arg("base")
@@ -120,10 +125,6 @@ impl Docker {
         import.stdin(tar.stdout.take().unwrap());
         checked(&import.output().unwrap());
         assert!(tar.wait().unwrap().success());
-        let mut images = self.command(contrib("images"));
-        images.arg(turnabout()).env("BASE", "turnabout-base");
-        let said = checked(&images.output().unwrap());
-        said.lines().last().unwrap().to_owned()
     }
 
     fn waiting(&self) -> usize {
@@ -198,50 +199,88 @@ impl Drop for Docker {
     }
 }
 
-/// Everything that an operator writes: .env, the password, the account, the certificate.
-fn set_up(docker: &Docker, postfix: &str) {
-    let site = docker.site();
-    for name in [
-        "compose.yaml",
-        "customer/turnabout.toml",
-        "provider/turnabout.toml",
-        "provider/next-hops",
-    ] {
-        let to = site.join(name);
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(contrib(name), to).unwrap();
-    }
-    fs::write(site.join(".env"), format!("{postfix}\n")).unwrap();
+/// Does as the README says, for the provider and then for the customer, on a copy of our files.
+fn set_up(docker: &Docker) {
+    let copy = docker.copy();
+    fs::create_dir(&copy).unwrap();
+    let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib");
+    checked(
+        &Command::new("cp")
+            .arg("-r")
+            .arg(ours)
+            .arg(&copy)
+            .output()
+            .unwrap(),
+    );
+    docker.import();
+
+    let authority = Authority::new();
+    let pair = authority.issue(&["provider-mail", "odmr.example.net"]);
+    let live = docker.dir.path().join("live/odmr.example.net");
+    fs::create_dir_all(&live).unwrap();
+    fs::write(live.join("fullchain.pem"), &pair.certificate).unwrap();
+    fs::write(live.join("privkey.pem"), &pair.key).unwrap();
+    fs::write(
+        docker.site().join("customer/ca.pem"),
+        &authority.certificate,
+    )
+    .unwrap();
     // In this network the provider has its container's name.
-    let config = site.join("customer/turnabout.toml");
+    let config = docker.site().join("customer/turnabout.toml");
     let text = fs::read_to_string(&config).unwrap();
     assert!(text.contains("\"odmr.example.net\""));
     let text = text.replace("\"odmr.example.net\"", "\"provider-mail\"");
-    fs::write(
-        &config,
-        format!("{text}ca_file = \"/etc/turnabout/ca.pem\"\n"),
-    )
-    .unwrap();
-    let authority = Authority::new();
-    let pair = authority.issue(&["provider-mail", "odmr.example.net"]);
-    let account = "[[account]]\nuser = \"alice\"\ncredential = \"{PLAIN}wonderland\"\n\
-        domains = [\"example.org\"]\nnext_hop = \"[127.77.0.1]:2525\"\n";
-    for (name, text) in [
-        ("customer/password", "wonderland\n"),
-        ("customer/ca.pem", &authority.certificate),
-        ("provider/fullchain.pem", &pair.certificate),
-        ("provider/key.pem", &pair.key),
-        ("provider/accounts.toml", account),
+    let text = format!("{text}ca_file = \"/etc/turnabout/ca.pem\"\n");
+    fs::write(&config, text).unwrap();
+
+    // What is built already, and Debian's older name of compose.
+    let programs = docker.dir.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    let built = turnabout();
+    for (name, script) in [
+        (
+            "cargo",
+            format!(
+                "mkdir -p target/release && cp {built} target/release/turnabout"
+            ),
+        ),
+        (
+            "docker",
+            "if [ \"$1\" = compose ]; then shift; exec docker-compose \"$@\"; fi\nexec /usr/bin/docker \"$@\"".to_owned(),
+        ),
     ] {
-        let path = site.join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-        let numbers: Vec<u32> = postfix["POSTFIX=".len()..]
-            .split(':')
-            .map(|number| number.parse().unwrap())
-            .collect();
-        chown(&path, Some(numbers[0]), Some(numbers[1])).unwrap();
+        let path = programs.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
     }
+    let blocks = blocks("Docker sidecar");
+    let [at_provider, at_customer] = blocks.as_slice() else {
+        panic!("{} blocks in Docker sidecar", blocks.len());
+    };
+    let here = live.parent().unwrap().display().to_string();
+    let as_written = |block: &str| {
+        let block = block.replace("/etc/letsencrypt/live", &here);
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.display());
+        let mut shell = docker.command("sh");
+        shell.args(["-e", "-c", &block]).current_dir(docker.copy());
+        shell.env("PATH", path).env("BASE", "turnabout-base");
+        let mut shell = shell
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        shell
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(b"wonderland\n")
+            .unwrap();
+        checked(&shell.wait_with_output().unwrap());
+    };
+    as_written(at_provider);
+    docker.serves();
+    // No mail yet, which is a good end as well.
+    as_written(at_customer);
 }
 
 /// Puts so many messages into the provider's queue.
@@ -290,16 +329,7 @@ fn the_containers_as_shipped_deliver_and_lose_nothing_when_a_sidecar_is_killed()
         }
     };
     println!("with a Docker daemon");
-    let postfix = docker.build();
-    set_up(&docker, &postfix);
-    docker.compose(&[
-        "up",
-        "-d",
-        "--no-build",
-        "provider-mail",
-        "serve",
-        "customer-mail",
-    ]);
+    set_up(&docker);
     docker.healthy("customer-mail");
     docker.serves();
     docker.sh("customer-mail", "useradd -m alice");
@@ -327,6 +357,8 @@ fn the_containers_as_shipped_deliver_and_lose_nothing_when_a_sidecar_is_killed()
     for victim in ["fetch", "serve"] {
         submit(&docker, victim, MANY);
         let before = docker.delivered();
+        let slow = "postconf -e 'smtpd_data_restrictions = sleep 1' && postfix reload";
+        docker.sh("customer-mail", slow);
         docker.compose(&["up", "-d", "--no-build", "fetch"]);
         wait_for("the transfer", SOON, || {
             (docker.delivered() > before + 2).then_some(())
@@ -335,6 +367,8 @@ fn the_containers_as_shipped_deliver_and_lose_nothing_when_a_sidecar_is_killed()
         let left = docker.waiting();
         println!("{victim} killed with {left} messages to go");
         assert!(left > 0, "the transfer was over before {victim} was killed");
+        let quick = "postconf -X smtpd_data_restrictions && postfix reload";
+        docker.sh("customer-mail", quick);
         docker.compose(&["up", "-d", "--no-build", "serve"]);
         docker.serves();
         fetch_all(&docker);

@@ -10,7 +10,7 @@ use crate::package;
 const SOON: Duration = Duration::from_secs(60);
 
 /// The blocks of commands in a section of the README, in order.
-fn blocks(section: &str) -> Vec<String> {
+pub fn blocks(section: &str) -> Vec<String> {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let (_, text) = readme.split_once(&format!("\n### {section}\n")).unwrap();
     let text = text.split("\n#").next().unwrap();

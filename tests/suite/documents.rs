@@ -28,7 +28,24 @@ fn words(line: &str) -> Vec<String> {
         }
     }
     words.retain(|word| !word.is_empty());
+    // The rest is for the reader.
+    let end = words.iter().position(|word| word == "#");
+    words.truncate(end.unwrap_or(words.len()));
     words
+}
+
+/// The same configuration on a machine whose own name does not matter.
+pub fn named(configuration: &str) -> String {
+    let mut lines = configuration.lines().skip_while(|line| *line != "[serve]");
+    let Some(_) = lines.next() else {
+        return configuration.to_owned();
+    };
+    let mut own = lines.take_while(|line| !line.starts_with('['));
+    if own.any(|line| line.starts_with("hostname = ")) {
+        return configuration.to_owned();
+    }
+    let name = "[serve]\nhostname = \"provider.example.com\"";
+    configuration.replacen("[serve]", name, 1)
 }
 
 /// Every command line of ours in a text: from `turnabout` at the start of an example's line, a
@@ -111,8 +128,8 @@ fn the_configurations_of_the_readme_load() {
                 .lines()
                 .take_while(|line| !["", "    END"].contains(line));
             let example: String = lines.map(|line| format!("{line}\n")).collect();
-            let table = format!("{table}\n{example}");
-            config::parse(Path::new("README.md"), &table)
+            let table = format!("{table}\n{example}").replace("\n    ", "\n");
+            config::parse(Path::new("README.md"), &named(&table))
                 .unwrap_or_else(|error| panic!("{table}\n{error}"));
         }
         assert!(count > 0, "{table}");

@@ -1,6 +1,7 @@
 //! What is shipped in contrib for init systems: each file is read by the program it is for, and each command line of
 //! ours in it by our own.
 
+use crate::documents::named;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -236,7 +237,7 @@ fn cron_takes_the_line_for_fetching() {
 fn the_example_loads_and_so_does_each_setting_that_is_switched_off_in_it() {
     let text = read("turnabout.toml.example");
     let load = |what: &str, text: &str| {
-        if let Err(error) = config::parse(Path::new("turnabout.toml.example"), text) {
+        if let Err(error) = config::parse(Path::new("turnabout.toml.example"), &named(text)) {
             panic!("{what}: {error}");
         }
     };
