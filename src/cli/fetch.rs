@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Exit, failed};
+use super::{Exit, failed, fetch_now};
 use crate::config::{self, ConfigError, Provider, ProviderOptions};
-use crate::fetch::{self, End};
+use crate::fetch::{self, DaemonError, DaemonOptions, End};
 
 /// The arguments of `turnabout fetch`.
 #[derive(Debug, clap::Args)]
@@ -14,12 +14,20 @@ use crate::fetch::{self, End};
 )]
 pub(super) struct Args {
     /// Providers of the configuration file to fetch from.
-    #[arg(value_name = "NAME", conflicts_with_all = ["all", "options"], required_unless_present_any = ["all", "host"])]
+    #[arg(value_name = "NAME", conflicts_with_all = ["all", "options"], required_unless_present_any = ["all", "host", "daemon", "now"])]
     names: Vec<String>,
 
     /// Fetch from every provider of the configuration file.
     #[arg(long, conflicts_with = "options")]
     all: bool,
+
+    /// Stay, and fetch again and again at the times of the configuration file, from all providers unless some are named.
+    #[arg(long, conflicts_with_all = ["all", "json", "options"])]
+    daemon: bool,
+
+    /// Have the running daemon fetch now, and report how that ends.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["names", "all", "daemon", "options"])]
+    now: Option<String>,
 
     /// Report the end of each fetch as one JSON object on standard output.
     #[arg(long)]
@@ -75,7 +83,7 @@ struct Options {
         long,
         value_name = "FILE",
         requires = "host",
-        required_unless_present_any = ["names", "all", "certificate"]
+        required_unless_present_any = ["names", "all", "daemon", "now", "certificate"]
     )]
     password_file: Option<String>,
 
@@ -132,6 +140,15 @@ impl Args {
     /// Fetches from one or more providers.
     pub(super) fn run(self, path: &Path) -> Exit {
         let json = self.json;
+        if let Some(name) = &self.now {
+            return fetch_now::run(path, name, json);
+        }
+        if self.daemon {
+            return daemon(&DaemonOptions {
+                config_file: path.to_owned(),
+                names: self.names,
+            });
+        }
         match self.providers(path) {
             Ok((providers, metrics_file)) => start(fetch::Options {
                 providers,
@@ -193,6 +210,21 @@ fn start(options: fetch::Options) -> Exit {
     match fetch::run(options) {
         Ok(ends) => ends.into_iter().map(exit).fold(Exit::Done, Exit::graver),
         Err(error) => failed(&format!("cannot report the fetch: {error}"), Exit::Internal),
+    }
+}
+
+/// Fetches until told to stop.
+fn daemon(options: &DaemonOptions) -> Exit {
+    match fetch::daemon(options) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            let exit = match &error {
+                DaemonError::Config(_) => Exit::Config,
+                DaemonError::Metrics(..) => Exit::Unavailable,
+                DaemonError::System(_) => Exit::Internal,
+            };
+            failed(&error, exit)
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod exit;
 mod fetch;
+mod fetch_now;
 pub mod passwd;
 mod probe;
 mod read_keys;

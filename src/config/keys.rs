@@ -377,4 +377,16 @@ keys! {
         "Who encrypts after the turn. \"kernel\": the mail server gets the TCP connection itself and the kernel encrypts; \
         a session that it cannot carry is refused. \"relay\": turnabout encrypts, and the mail server \
         gets a pipe to it. \"auto\": the kernel wherever it carries a session whole."
+    INTERVAL = Provider."interval" Duration Value(r#""15m""#);
+        "With fetch --daemon: how long after a fetch that went well to fetch again. At least a minute."
+    JITTER = Provider."jitter" Duration Value(r#""1m""#);
+        "With fetch --daemon: up to this much is added to each wait, by chance, so that not all customers of a provider \
+        come at the same moment."
+    RETRY_FIRST = Provider."retry_first" Duration Value(r#""1m""#);
+        "With fetch --daemon: how long to wait after a fetch that failed. Each further failure doubles it, up to \
+        retry_longest. At least a minute."
+    RETRY_LONGEST = Provider."retry_longest" Duration Value(r#""1h""#);
+        "With fetch --daemon: the longest wait after failures. What will not mend by itself, such as a wrong password, waits \
+        this long from the first, or interval if that is longer: a password that is tried again and again may lock the \
+        account."
 }

@@ -8,6 +8,7 @@ use super::handoff::{self, CustomerHandoff};
 use super::keys;
 use super::login;
 use super::mail_server;
+use super::schedule::Schedule;
 use super::secret::SecretSource;
 use super::section::Section;
 use super::tls::{ProviderTls, Wishes};
@@ -54,6 +55,8 @@ pub struct Provider {
     pub hostname: Option<String>,
     /// Where is kept what is worth to know the next time; it need not exist.
     pub state_directory: PathBuf,
+    /// When a standing customer fetches from it.
+    pub schedule: Schedule,
 }
 
 /// `[fetch]`: what holds for every provider.
@@ -140,6 +143,7 @@ impl Provider {
             handoff,
             hostname: common.hostname,
             state_directory: common.state_directory,
+            schedule: Schedule::read(section)?,
         })
     }
 }

@@ -12,7 +12,8 @@ use super::{ControlError, Refusal, Request, TIME};
 /// The longest answer: thousands of sessions and accounts.
 const ANSWER: u64 = 256 * 1024 * 1024;
 
-/// Asks the service whose socket this is; waits for the answer, five seconds at most for each part of it.
+/// Asks the service whose socket this is; waits for the answer, five seconds at most for each part of it, or until the
+/// fetch that was asked for has ended.
 ///
 /// # Errors
 /// Nobody answers, not in time, or with a refusal.
@@ -28,7 +29,12 @@ pub fn ask(path: &Path, request: &Request) -> Result<Value, ControlError> {
 
 fn exchange(path: &Path, request: &Request) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(TIME))?;
+    let limit = match request {
+        Request::Status => Some(TIME),
+        // A fetch may last as long as it has mail.
+        Request::Now { .. } => None,
+    };
+    stream.set_read_timeout(limit)?;
     stream.set_write_timeout(Some(TIME))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');

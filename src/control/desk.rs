@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::sync::mpsc::Sender;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Listener, MetricsListener, Request, textfile};
+use super::{Asked, Listener, MetricsListener, Request, textfile};
 use crate::report::Ledger;
 
 /// How often the file is written.
@@ -21,6 +22,8 @@ pub struct DeskSettings {
     pub metrics: Option<MetricsListener>,
     /// The file for the node exporter.
     pub metrics_file: Option<PathBuf>,
+    /// Who fetches when somebody asks for it; what is dropped unanswered is closed.
+    pub now: Option<Sender<Asked>>,
 }
 
 /// A service's desk: what it shows is shown until it is closed.
@@ -42,7 +45,7 @@ impl Desk {
         };
         if let Some(path) = settings.control {
             match Listener::bind(&path) {
-                Ok(listener) => desk.run(status(listener, ledger.clone())),
+                Ok(listener) => desk.run(status(listener, ledger.clone(), settings.now)),
                 Err(error) => {
                     tracing::warn!("{error}; \"turnabout status\" does not work until then");
                 }
@@ -71,13 +74,15 @@ impl Desk {
     }
 }
 
-/// Answers for the status, and for nothing else.
-async fn status(listener: Listener, ledger: Ledger) {
+/// Answers for the status; whoever wants a fetch is passed on to who fetches.
+async fn status(listener: Listener, ledger: Ledger, now: Option<Sender<Asked>>) {
     loop {
         let asked = listener.accept().await;
-        match asked.request {
-            Request::Status => asked.answer(&ledger.status()).await,
-            Request::Now { .. } => {
+        match (&asked.request, &now) {
+            (Request::Status, _) => asked.answer(&ledger.status()).await,
+            // One that is stopping takes no more: the connection is closed.
+            (Request::Now { .. }, Some(now)) => drop(now.send(asked).await),
+            (Request::Now { .. }, None) => {
                 asked
                     .refuse("this service fetches nothing (ask the one that turnabout fetch --daemon is)")
                     .await;

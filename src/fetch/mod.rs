@@ -1,5 +1,6 @@
-//! The customer's process: fetch from one provider, from several, or from all.
+//! The customer's process: fetch from one provider, from several, or from all; once, or again and again.
 
+mod daemon;
 mod dial;
 mod hand_over;
 mod memory;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use stopping::Stopping;
 use tokio::task::JoinSet;
 
+pub use daemon::{Answer, DaemonError, DaemonOptions, daemon};
 pub use dial::DialError;
 pub use report::{End, Report};
 

@@ -204,6 +204,7 @@ fn desk(state: &State, metrics: Option<MetricsListener>) -> Desk {
         control: wanted.control,
         metrics,
         metrics_file: wanted.metrics_file,
+        now: None,
     };
     Desk::open(&state.ledger, settings)
 }

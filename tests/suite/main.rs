@@ -34,6 +34,7 @@ mod confinement;
 mod conformance;
 mod documents;
 mod driver;
+mod fetch_daemon;
 mod fetch_run;
 mod fetch_talk;
 mod fetch_tls;

@@ -32,8 +32,14 @@ pub struct Running {
 
 impl Running {
     pub fn start(arguments: &[&str]) -> Running {
+        Running::start_in(arguments, &[])
+    }
+
+    /// With these in its environment.
+    pub fn start_in(arguments: &[&str], environment: &[(&str, &str)]) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_turnabout"))
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
