@@ -11,13 +11,13 @@ use crate::accounts::StandInKey;
 use crate::smtp::next_hop::NextHop;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::libc::O_NOFOLLOW;
-use nix::unistd::{User, chown, geteuid};
+use nix::libc::{O_DIRECTORY, O_NOFOLLOW};
+use nix::unistd::{User, geteuid};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -66,13 +66,18 @@ impl Places {
     /// Makes the directory for the service's user, if it is not there: in `/run` while we are root still.
     pub(super) fn make(directory: &Path, user: &str) {
         let made = fs::create_dir(directory).and_then(|()| {
-            fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+            // By its descriptor: were it another one's link by now, a name would lead root there.
+            let made = File::options()
+                .read(true)
+                .custom_flags(O_DIRECTORY | O_NOFOLLOW)
+                .open(directory)?;
+            made.set_permissions(Permissions::from_mode(0o755))?;
             if !geteuid().is_root() {
                 return Ok(());
             }
             let user = User::from_name(user)?;
             let user = user.ok_or_else(|| io::Error::other("no such user"))?;
-            Ok(chown(directory, Some(user.uid), Some(user.gid))?)
+            fchown(&made, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
         });
         match made {
             Ok(()) => tracing::debug!(directory = %directory.display(), "made"),
