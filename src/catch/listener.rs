@@ -2,9 +2,9 @@
 
 use super::allow::Allowed;
 use nix::sys::stat::{Mode, umask};
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixStream};
@@ -47,16 +47,15 @@ impl Listener {
             cause,
         };
         remove_stale(path)?;
-        // Whoever connects is asked who it is; until that is so, nobody but our own user can.
-        let before = umask(Mode::from_bits_truncate(0o177));
+        // The socket has its mode from its first moment. A chmod would follow whatever somebody who may write in the
+        // shared directory has put in its place meanwhile, and we may be root.
+        let mask = if allowed.others() { 0o111 } else { 0o177 };
+        let before = umask(Mode::from_bits_truncate(mask));
         let bound = StdListener::bind(path);
         umask(before);
         let bound = bound.map_err(refused)?;
         bound.set_nonblocking(true).map_err(refused)?;
         let listener = UnixListener::from_std(bound).map_err(refused)?;
-        if allowed.others() {
-            fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(refused)?;
-        }
         Ok(Self {
             listener,
             path: path.to_owned(),
@@ -104,5 +103,27 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
             }),
         // Whether it answers or only cannot be asked: it is not ours to remove.
         Ok(_) | Err(_) => Err(ListenError::Busy(path.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Allowed, Listener};
+    use nix::unistd::geteuid;
+    use std::error::Error;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[tokio::test]
+    async fn the_socket_is_made_with_the_mode_for_those_who_may_connect()
+    -> Result<(), Box<dyn Error>> {
+        let directory = tempfile::tempdir()?;
+        let other = geteuid().as_raw().saturating_add(4711);
+        for (uids, mode) in [(vec![], 0o600), (vec![other], 0o666)] {
+            let path = directory.path().join("catch.sock");
+            let _listener = Listener::bind(&path, &Allowed::new(&uids, &[])?)?;
+            assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, mode);
+        }
+        Ok(())
     }
 }

@@ -11,13 +11,13 @@ use crate::accounts::StandInKey;
 use crate::smtp::next_hop::NextHop;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::libc::O_NOFOLLOW;
-use nix::unistd::{User, chown, geteuid};
+use nix::libc::{O_DIRECTORY, O_NOFOLLOW};
+use nix::unistd::{User, geteuid};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -66,13 +66,18 @@ impl Places {
     /// Makes the directory for the service's user, if it is not there: in `/run` while we are root still.
     pub(super) fn make(directory: &Path, user: &str) {
         let made = fs::create_dir(directory).and_then(|()| {
-            fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+            // By its descriptor: were it another one's link by now, a name would lead root there.
+            let made = File::options()
+                .read(true)
+                .custom_flags(O_DIRECTORY | O_NOFOLLOW)
+                .open(directory)?;
+            made.set_permissions(Permissions::from_mode(0o755))?;
             if !geteuid().is_root() {
                 return Ok(());
             }
             let user = User::from_name(user)?;
             let user = user.ok_or_else(|| io::Error::other("no such user"))?;
-            Ok(chown(directory, Some(user.uid), Some(user.gid))?)
+            fchown(&made, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
         });
         match made {
             Ok(()) => tracing::debug!(directory = %directory.display(), "made"),
@@ -124,6 +129,7 @@ impl Places {
     pub(super) fn stand_in_key(&self) -> Result<StandInKey, PlaceError> {
         let key = || -> io::Result<StandInKey> {
             let file = self.open(KEY)?;
+            is_ours_alone(&file)?;
             // Two that find it empty draw one after the other.
             let mut file =
                 Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
@@ -195,6 +201,15 @@ impl Place {
     }
 }
 
+/// The directory may be a group's: a key that another one has put there, or can read, would tell him which users exist.
+fn is_ours_alone(file: &File) -> io::Result<()> {
+    let facts = file.metadata()?;
+    if facts.is_file() && facts.uid() == geteuid().as_raw() && facts.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("{KEY} is not this user's alone")))
+}
+
 /// Names may hold anything, so the file has their digest.
 fn name(kind: &str, who: &str) -> String {
     let mut name = format!("{kind}-");
@@ -209,6 +224,8 @@ fn name(kind: &str, who: &str) -> String {
 mod tests {
     use super::{Place, Places, Taken};
     use std::error::Error;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
 
     fn place(taken: Taken) -> Option<Place> {
@@ -262,6 +279,20 @@ mod tests {
         assert_ne!(drawn, [0; 32]);
         places.stand_in_key()?;
         assert_eq!(std::fs::read(&file)?, drawn);
+        Ok(())
+    }
+
+    /// Rules: B74
+    #[test]
+    fn a_key_that_others_can_read_is_not_taken() -> Result<(), Box<dyn Error>> {
+        let directory = tempfile::tempdir()?;
+        let places = Places::new(directory.path().to_owned());
+        let file = directory.path().join(super::KEY);
+        std::fs::write(&file, [7; 32])?;
+        std::fs::set_permissions(&file, Permissions::from_mode(0o666))?;
+        let said = places.stand_in_key().map_err(|error| error.to_string());
+        let said = said.err().unwrap_or_default();
+        assert!(said.contains("not this user's alone"), "{said}");
         Ok(())
     }
 
