@@ -56,11 +56,55 @@ fn the_header_tells_both_ends_in_the_family_that_they_share() {
     );
 }
 
-/// A mail server that plays a part with the first connection that comes, if one does.
+/// A mail server that plays a part with the first connection that comes, and with the one behind it, on which it is
+/// asked what the header is to it, one that heeds the header.
 fn mail_server<T: Send + 'static>(
     part: impl FnOnce(Peer) -> T + Send + 'static,
 ) -> (String, JoinHandle<T>) {
-    let (address, thread) = scripted(part);
+    mail_server_asked(part, |mut peer| {
+        peer.send("220 me ESMTP\r\n");
+        assert!(peer.line().unwrap().starts_with("EHLO ["));
+        peer.send("250 me\r\n");
+        assert_eq!(peer.line().unwrap(), "QUIT");
+    })
+}
+
+/// The same with a part for the second connection as well, from the header's end on.
+fn mail_server_asked<T: Send + 'static>(
+    part: impl FnOnce(Peer) -> T + Send + 'static,
+    asked: impl FnOnce(Peer) + Send + 'static,
+) -> (String, JoinHandle<T>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = std::thread::spawn(move || {
+        let first = Peer::new(listener.accept().unwrap().0);
+        let second = std::thread::spawn(move || {
+            // Not every test comes so far.
+            listener.set_nonblocking(true).unwrap();
+            let started = Instant::now();
+            let stream = loop {
+                match listener.accept() {
+                    Ok((stream, _)) => break stream,
+                    Err(_) if started.elapsed() > Duration::from_secs(5) => return,
+                    Err(_) => std::thread::sleep(Duration::from_millis(5)),
+                }
+            };
+            drop(listener);
+            stream.set_nonblocking(false).unwrap();
+            let mut peer = Peer::new(stream);
+            let mut first = [0];
+            peer.stream.read_exact(&mut first).unwrap();
+            if first == *b"P" {
+                peer.line().unwrap();
+            } else {
+                peer.stream.read_exact(&mut [0; 27]).unwrap();
+            }
+            asked(peer);
+        });
+        let done = part(first);
+        second.join().unwrap();
+        done
+    });
     (address.to_string(), thread)
 }
 
@@ -180,6 +224,38 @@ fn a_server_that_greets_late_and_takes_the_header_for_a_command_is_refused_befor
         assert!(said.contains("takes the header for a command"), "{said}");
         assert!(!server.join().unwrap().contains("EHLO"));
     }
+}
+
+/// One that greets late, and punishes a bad command by a late answer, looks like one that heeds the header until it is
+/// asked something.
+///
+/// Rules: C9
+#[test]
+fn a_server_that_is_late_with_all_it_says_is_refused_before_atrn() {
+    let (to, server) = mail_server_asked(
+        |mut peer| {
+            std::thread::sleep(Duration::from_millis(2500));
+            peer.send("220 me ESMTP\r\n");
+            peer.line().unwrap();
+            std::thread::sleep(Duration::from_secs(4));
+            peer.rest()
+        },
+        |mut peer| {
+            peer.send("220 me ESMTP\r\n");
+            std::thread::sleep(Duration::from_secs(1));
+            peer.send("502 5.5.2 what?\r\n");
+            peer.line().unwrap();
+            peer.send("250 me\r\n");
+            peer.line();
+        },
+    );
+    let (code, said) = no_atrn(&fetch(&to, &["--proxy", "v1"]));
+    assert_eq!(code, 75, "{said}");
+    assert!(
+        said.contains("answers EHLO with \"502 5.5.2 what?\""),
+        "{said}"
+    );
+    assert_eq!(server.join().unwrap(), "QUIT\r\n");
 }
 
 /// Rules: C9

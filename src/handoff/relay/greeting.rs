@@ -46,6 +46,11 @@ impl Greeting {
         }
     }
 
+    /// How many octets it has.
+    pub(super) fn length(&self) -> usize {
+        self.0
+    }
+
     /// Nothing has come behind it, and for a while nothing does.
     pub(super) async fn is_alone(&self, far: &Far) -> bool {
         timeout(PAUSE, far.look(self.0, LIMIT)).await.is_err()

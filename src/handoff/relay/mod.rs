@@ -8,6 +8,9 @@
 //!    closes, is refused.
 //! 2. The header is sent, and the greeting must come: 220, and nothing behind it. A server that was only slow to greet
 //!    answers the header as well, as the bad command that it takes it for, and is refused.
+//! 3. That answer may be long in coming. So a second connection, which is closed then, is taken a step further: EHLO is
+//!    said on it. Replies come in the order of the commands; the first one is the 250 to EHLO, or the server has taken the
+//!    header for a command and is refused.
 //!
 //! The greeting is looked at and left in the kernel: the provider gets it after the turn, from the mail server itself.
 //! The connection is kept for that; if it is lost until then, or has waited too long, another is made in the same way.
@@ -18,10 +21,12 @@ mod header;
 
 use super::HandoffError;
 use crate::config::{MailServer, Proxy};
+use crate::report::safe;
 use crate::wire::{Far, RelayView, Relays, Wire};
 use greeting::Greeting;
 pub use header::header;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
@@ -75,6 +80,9 @@ pub async fn prepare(
         opened: None,
     };
     ready.opened = Some(ready.open().await?);
+    if proxy != Proxy::None {
+        ready.prove().await?;
+    }
     Ok(ready)
 }
 
@@ -130,6 +138,26 @@ impl Ready {
                 "look at the mail server's log",
             ))
         })
+    }
+
+    /// On a connection of its own, since the real one is the provider's: is the header no command to the mail server?
+    async fn prove(&self) -> Result<(), HandoffError> {
+        let opened = self.open().await?;
+        let answer = timeout(TIME, opened.answer_to_ehlo(self.ends.1.ip())).await;
+        opened.leave();
+        let why = match answer {
+            Ok(Ok(line)) if line.starts_with("250") => return Ok(()),
+            Ok(Ok(line)) => format!(
+                "behind the PROXY header it answers EHLO with {:?}, so it may have taken the header for a command",
+                safe(&line).to_string()
+            ),
+            Ok(Err(error)) => format!("behind the PROXY header it does not answer EHLO: {error}"),
+            Err(_) => format!(
+                "behind the PROXY header it does not answer EHLO in {} s",
+                TIME.as_secs()
+            ),
+        };
+        Err(self.refused(&why, "does it speak PROXY there, and this version of it?"))
     }
 
     async fn opening(&self) -> Result<Opened, HandoffError> {
@@ -193,6 +221,28 @@ impl Opened {
         self.since.elapsed() < FRESH
             && !self.far.is_closed().await
             && self.greeting.is_alone(&self.far).await
+    }
+
+    /// Says EHLO, and gives the first line that comes then.
+    async fn answer_to_ehlo(&self, own: IpAddr) -> io::Result<String> {
+        let name = match own.to_canonical() {
+            IpAddr::V4(address) => format!("[{address}]"),
+            IpAddr::V6(address) => format!("[IPv6:{address}]"),
+        };
+        self.far.say(format!("EHLO {name}\r\n").as_bytes())?;
+        let mut seen = self.greeting.length();
+        loop {
+            let all = self.far.look(seen, greeting::LIMIT).await?;
+            let answer = all.get(self.greeting.length()..).unwrap_or_default();
+            if let Some(end) = answer.iter().position(|octet| *octet == b'\n') {
+                let line = answer.get(..end).unwrap_or_default();
+                return Ok(String::from_utf8_lossy(line).trim_end().to_owned());
+            }
+            seen = all.len();
+            if seen >= greeting::LIMIT {
+                return Err(io::Error::other("its answer has no end"));
+            }
+        }
     }
 
     /// Says QUIT, so that the mail server's log shows no lost connection; a server that has gone needs none.
