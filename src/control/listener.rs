@@ -1,10 +1,11 @@
 //! The service's end of its control socket.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::Gid;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -49,14 +50,16 @@ impl Listener {
         // It gets its mode before its name: nobody else can connect in between. A dead service's file goes with that.
         let new = beside(path);
         fs::remove_file(&new).ok();
-        let listener = UnixListener::bind(&new).map_err(failed)?;
-        let named = fs::set_permissions(&new, fs::Permissions::from_mode(MODE))
-            .and_then(|()| fs::rename(&new, path));
-        if let Err(error) = named {
+        // By the mask, for a chmod would follow whatever somebody who may write there has put in its place.
+        let before = umask(Mode::from_bits_truncate(!MODE & 0o777));
+        let bound = UnixListener::bind(&new);
+        umask(before);
+        let listener = bound.map_err(failed)?;
+        if let Err(error) = fs::rename(&new, path) {
             fs::remove_file(&new).ok();
             return Err(failed(error));
         }
-        let facts = fs::metadata(path).map_err(failed)?;
+        let facts = fs::symlink_metadata(path).map_err(failed)?;
         Ok(Self {
             listener,
             path: path.to_owned(),
@@ -94,8 +97,8 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let ours =
-            fs::metadata(&self.path).is_ok_and(|facts| (facts.dev(), facts.ino()) == self.file);
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|facts| (facts.dev(), facts.ino()) == self.file);
         if ours {
             // A file that stays is replaced at the next start.
             fs::remove_file(&self.path).ok();

@@ -142,8 +142,13 @@ impl Prepared {
         let places = Places::new(serve.runtime_directory.clone());
         let key = match places.stand_in_key() {
             Ok(key) => key,
-            // ATRN will be 451, with the reason in the log.
-            Err(_) => StandInKey::draw().map_err(|error| io::Error::other(error.to_string()))?,
+            // Where the whole directory is of no use, ATRN will be 451.
+            Err(error) => {
+                tracing::warn!(
+                    "{error}: unknown users can be told from known ones by asking twice"
+                );
+                StandInKey::draw().map_err(|error| io::Error::other(error.to_string()))?
+            }
         };
         let accounts = Accounts::load(&serve.accounts, &key)?;
         fits(&serve, &accounts)?;

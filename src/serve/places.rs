@@ -147,14 +147,23 @@ impl Places {
     }
 
     fn take(&self, kind: &str, who: &str) -> Result<Taken, PlaceError> {
-        let file = self
-            .open(&name(kind, who))
-            .map_err(|cause| self.unusable(cause))?;
+        let name = name(kind, who);
+        let file = self.open(&name).map_err(|cause| self.unusable(cause))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => Ok(Taken::Place(Place { file })),
-            Err((_, Errno::EWOULDBLOCK)) => Ok(Taken::Busy),
+            Ok(file) if self.has(&name, &file) => Ok(Taken::Place(Place { file })),
+            // Somebody took the file away, or put another in its place, while we locked it: a lock that nobody else
+            // will find is none.
+            Ok(_) | Err((_, Errno::EWOULDBLOCK)) => Ok(Taken::Busy),
             Err((_, errno)) => Err(self.unusable(errno.into())),
         }
+    }
+
+    /// Does the name lead to this file?
+    fn has(&self, name: &str, file: &File) -> bool {
+        let named = fs::symlink_metadata(self.directory.join(name));
+        let identity = |facts: &fs::Metadata| (facts.dev(), facts.ino());
+        file.metadata()
+            .is_ok_and(|own| named.is_ok_and(|named| identity(&named) == identity(&own)))
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
