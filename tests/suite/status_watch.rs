@@ -68,10 +68,11 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_turnabout");
 #[test]
 fn a_terminal_is_drawn_on_in_place_and_restored_by_ctrl_c() {
     let (_serve, socket) = served();
-    // script(1) is a terminal for the program, and passes on what is typed.
+    // script(1) is a terminal for the program, and passes on what is typed. A shell that stayed in between would end by
+    // the same Ctrl-C, and its end would be the one that is seen.
     let mut command = Command::new("script");
     command.args(["-q", "-e", "-c"]);
-    command.arg(format!("{PROGRAM} status --watch --socket {socket}"));
+    command.arg(format!("exec {PROGRAM} status --watch --socket {socket}"));
     command.arg("/dev/null");
     let mut watched = Watched::start(&mut command);
     watched.shows("no session is open", 2);
