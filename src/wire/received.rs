@@ -3,6 +3,7 @@
 //! A mail server asks its descriptor who the peer is and decides by the answer what may be relayed (rule C9), so a
 //! descriptor that is something else than was said must not reach it: a pipe makes a user of this machine of the peer.
 
+use super::canonical;
 use super::released::{Carriage, Released};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use std::io;
@@ -86,9 +87,4 @@ fn connected_stream(fd: &impl AsFd) -> Result<(), Unfit> {
         return Err(Unfit::Kind("a listening socket"));
     }
     Ok(())
-}
-
-/// An IPv4 address is the same one on an IPv6 socket.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -1,5 +1,6 @@
 //! The mail server's side of a relay: one end of a socket pair, or a connection to wherever it listens.
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -85,6 +86,17 @@ impl Far {
     pub async fn is_closed(&self) -> bool {
         let ready = self.ready(Interest::READABLE | Interest::WRITABLE).await;
         ready.map_or(true, |ready| ready.is_read_closed() || ready.is_error())
+    }
+
+    /// Has the mail server closed its end, not only half of it? Over TCP that shows only when it is told something more.
+    pub(super) fn is_hung_up(&self) -> bool {
+        let mut asked = [PollFd::new(self.as_fd(), PollFlags::empty())];
+        let answered = poll(&mut asked, PollTimeout::ZERO);
+        let [asked] = asked;
+        let hung_up = asked
+            .revents()
+            .is_some_and(|events| events.contains(PollFlags::POLLHUP));
+        answered.is_ok() && hung_up
     }
 
     async fn ready(&self, interest: Interest) -> io::Result<Ready> {

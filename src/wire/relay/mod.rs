@@ -31,7 +31,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 
@@ -150,4 +150,10 @@ impl Relays {
             drop(running);
         });
     }
+}
+
+/// Reads and drops until the peer closes.
+async fn drain(peer: &mut (impl AsyncRead + Unpin)) {
+    let mut scrap = vec![0; 4096];
+    while let Ok(1..) = peer.read(&mut scrap).await {}
 }

@@ -1,18 +1,17 @@
 //! The task of one relay: both directions, and the ways they end.
 
+use super::drain;
 use super::far::Far;
 use super::flow::{Fault, Flow};
 use super::view::{RelayEnd, Sight};
 use super::words::{Offer, Words};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long the peer has to close when there is nobody left to hear it.
@@ -134,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                 return Poll::Ready(Stop::Lost(lost));
             }
             let after = (self.inward.is_done(), self.outward.is_done(), self.over);
-            if after.1 && (after.0 || is_hung_up(&self.mail_server)) {
+            if after.1 && (after.0 || self.mail_server.is_hung_up()) {
                 let peer_closed = self.inward.has_seen_end();
                 return Poll::Ready(Stop::Done { peer_closed });
             }
@@ -214,23 +213,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         }
         None
     }
-}
-
-/// Has the mail server closed its end, not only half of it? Over TCP that shows only when it is told something more.
-fn is_hung_up(mail_server: &Far) -> bool {
-    let mut asked = [PollFd::new(mail_server.as_fd(), PollFlags::empty())];
-    let answered = poll(&mut asked, PollTimeout::ZERO);
-    let [asked] = asked;
-    let hung_up = asked
-        .revents()
-        .is_some_and(|events| events.contains(PollFlags::POLLHUP));
-    answered.is_ok() && hung_up
-}
-
-/// Reads and drops until the peer closes.
-async fn drain(peer: &mut (impl AsyncRead + Unpin)) {
-    let mut scrap = vec![0; 4096];
-    while let Ok(1..) = peer.read(&mut scrap).await {}
 }
 
 /// In the operator's words.

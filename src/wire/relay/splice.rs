@@ -6,17 +6,17 @@
 //! it cannot do is listen for QUIT and 221: without TLS an end in the midst of a session looks to the mail server as
 //! it looks on a connection of its own, and the end of each side is passed on at once.
 
+use super::drain;
 use super::far::Far;
 use super::view::{RelayEnd, Sight};
 use nix::fcntl::{OFlag, SpliceFFlags, splice};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::pipe2;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, Interest};
+use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
@@ -252,21 +252,9 @@ async fn idle(sight: &Sight, limit: Duration) {
 /// Waits until the mail server has closed both directions.
 async fn hung_up(mail_server: &Far) {
     loop {
-        let mut asked = [PollFd::new(mail_server.as_fd(), PollFlags::empty())];
-        let answered = poll(&mut asked, PollTimeout::ZERO);
-        let [asked] = asked;
-        let hung_up = asked
-            .revents()
-            .is_some_and(|events| events.contains(PollFlags::POLLHUP));
-        if answered.is_ok() && hung_up {
+        if mail_server.is_hung_up() {
             return;
         }
         sleep(LOOK).await;
     }
-}
-
-/// Reads and drops until the peer closes.
-async fn drain(peer: &mut TcpStream) {
-    let mut scrap = vec![0; 4096];
-    while let Ok(1..) = peer.read(&mut scrap).await {}
 }
