@@ -10,7 +10,7 @@ use super::finding::Findings;
 use super::machine::{self, Machine};
 use super::units;
 use crate::accounts::Accounts;
-use crate::config::{Provider, SecretSource, Serve};
+use crate::config::{Provider, SecretSource, Serve, in_words};
 use crate::tls::KeyPair;
 
 /// The configuration file itself.
@@ -235,16 +235,7 @@ pub(super) fn unseen(path: &Path, error: &io::Error, findings: &mut Findings) {
         format!(
             "it could not be looked at as user {}: {}",
             machine::who(),
-            words(error)
+            in_words(error)
         ),
     );
-}
-
-/// A system error in words alone.
-pub(super) fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((words, _)) => words.to_owned(),
-        None => text,
-    }
 }

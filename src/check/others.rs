@@ -9,7 +9,7 @@ use super::machine::Machine;
 use super::postfix;
 use super::tls::is_here;
 use super::{access, exim};
-use crate::config::{CustomerHandoff, Provider, ProviderTls};
+use crate::config::{CustomerHandoff, Provider, ProviderTls, from_hosts};
 use crate::handoff::customer;
 use crate::handoff::exec::is_exim;
 use crate::tls::HandoffTls;
@@ -129,12 +129,7 @@ fn qualified(machine: &Machine) -> bool {
         .unwrap_or_default();
     let name = name.trim();
     let hosts = machine.read("/etc/hosts").unwrap_or_default();
-    name.contains('.')
-        || hosts.lines().any(|line| {
-            let line = line.split('#').next().unwrap_or_default();
-            let names: Vec<&str> = line.split_whitespace().skip(1).collect();
-            names.contains(&name) && names.first().is_some_and(|first| first.contains('.'))
-        })
+    name.contains('.') || from_hosts(name, &hosts).is_some()
 }
 
 /// Courier's courieresmtpd.

@@ -30,7 +30,8 @@ impl ConfigError {
 }
 
 /// A system error in words alone: its number helps nobody who reads the sentence.
-pub(super) fn words(error: &std::io::Error) -> String {
+#[must_use]
+pub fn in_words(error: &std::io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error") {
         Some((words, _)) => words.to_owned(),

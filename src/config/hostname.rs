@@ -22,8 +22,9 @@ pub(super) fn qualified() -> Result<String, String> {
         })
 }
 
-/// The first name of the line of /etc/hosts that lists `short`.
-fn from_hosts(short: &str, hosts: &str) -> Option<String> {
+/// The first name of the line of /etc/hosts that lists `short`, if it has a domain.
+#[must_use]
+pub fn from_hosts(short: &str, hosts: &str) -> Option<String> {
     hosts.lines().find_map(|line| {
         let line = line.split('#').next().unwrap_or_default();
         let mut names = line.split_whitespace().skip(1);

@@ -28,8 +28,9 @@ mod values;
 use std::path::Path;
 
 pub use desk::Desk;
-pub use error::ConfigError;
+pub use error::{ConfigError, in_words};
 pub use handoff::{CommandPeer, CustomerHandoff};
+pub use hostname::from_hosts;
 pub use limits::Limits;
 pub use mail_server::{MailServer, Proxy};
 pub use mail_servers::{EximKeys, PostfixKeys};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use super::error::{ConfigError, words as said};
+use super::error::{ConfigError, in_words as said};
 use crate::sasl::Secret;
 
 /// More than any password; a wrong file is noticed instead of read to the end.

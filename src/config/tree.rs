@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, words};
+use super::error::{ConfigError, in_words};
 
 /// Where a tree came from, to name the place in an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub(super) fn read(path: &Path) -> Result<(Origin, Table), ConfigError> {
             }
             _ => "it must be a text file in TOML",
         };
-        ConfigError::new("read", path.display().to_string(), words(&error), advice)
+        ConfigError::new("read", path.display().to_string(), in_words(&error), advice)
     })?;
     parse(path, text)
 }
