@@ -1,10 +1,11 @@
 //! Seats for connections: so many in all, so many from one address, and so many that have not logged in (rule C12).
 
 use super::crowd::{Crowd, Member};
+use super::lock;
 use crate::config::Limits;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// Open connections, in all and by address.
@@ -145,11 +146,6 @@ pub(super) fn source(address: IpAddr) -> IpAddr {
         IpAddr::V4(_) => address,
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
     }
-}
-
-/// No value behind these locks is ever left half-changed, so a panic elsewhere spoils nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

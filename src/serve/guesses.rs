@@ -10,10 +10,11 @@
 
 use super::admission::source;
 use super::failures::{Failures, network};
+use super::lock;
 use crate::smtp::network::Network;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -134,14 +135,10 @@ impl Rooms {
     }
 }
 
-/// No value behind these locks is ever left half-changed, so a panic elsewhere spoils nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{FOR_USER, FROM_ADDRESS, FROM_NETWORK, Guess, Guesses, lock};
+    use super::{FOR_USER, FROM_ADDRESS, FROM_NETWORK, Guess, Guesses};
+    use crate::serve::lock;
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
     use tokio::time::timeout;

@@ -36,6 +36,7 @@ use state::State;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -116,6 +117,11 @@ pub fn fits(serve: &config::Serve, accounts: &Accounts) -> Result<(), Misfit> {
         config::ProviderHandoff::PostfixCache => Ok(()),
         config::ProviderHandoff::EximContinue => accounts.differ_in_address(),
     }
+}
+
+/// No value behind the locks of this room is ever left half-changed, so a panic elsewhere spoils nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the kernel can do, asked only if somebody will want it.

@@ -4,6 +4,7 @@
 use super::Told;
 use super::admission::{Admitted, Handshakes, Seats};
 use super::guesses::Guesses;
+use super::lock;
 use super::mail_server::MailServer;
 use super::places::{Place, PlaceError, Places, Taken};
 use crate::accounts::{Accounts, StandInKey};
@@ -17,7 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -346,9 +347,4 @@ impl Drop for Reserved {
             served.next_hops.remove(next_hop);
         }
     }
-}
-
-/// No value behind these locks is ever left half-changed, so a panic elsewhere spoils nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
