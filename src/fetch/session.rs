@@ -8,10 +8,9 @@ use super::{Shared, secure};
 use crate::config::{Provider, SecretSource};
 use crate::report::{self, Outcome, State};
 use crate::sasl::Secret;
-use crate::smtp::ReplyReader;
+use crate::smtp::{ReplyReader, literal};
 use crate::tls::ClientTls;
 use crate::wire::Wire;
-use std::net::IpAddr;
 use tokio::time::Instant;
 
 /// Fetches once from one provider.
@@ -81,6 +80,14 @@ async fn attempt(
     }
 }
 
+/// Reaches the provider; nothing has been said or heard yet.
+pub(super) async fn connect(provider: &Provider) -> Result<Wire, Stop> {
+    let stream = dial(&provider.host, provider.port, provider.timers.connect)
+        .await
+        .map_err(|error| Stop(End::Unreachable, error.to_string()))?;
+    Wire::new(stream, ReplyReader::LINE_LIMIT).map_err(|error| lost(&error, "connecting"))
+}
+
 async fn until_the_turn<'a>(
     provider: &'a Provider,
     shared: &'a Shared,
@@ -89,11 +96,7 @@ async fn until_the_turn<'a>(
 ) -> Result<(Talk<'a>, Talked), Stop> {
     let id = closing.id();
     let (tls, secret) = own_files(provider).await?;
-    let stream = dial(&provider.host, provider.port, provider.timers.connect)
-        .await
-        .map_err(|error| Stop(End::Unreachable, error.to_string()))?;
-    let wire =
-        Wire::new(stream, ReplyReader::LINE_LIMIT).map_err(|error| lost(&error, "connecting"))?;
+    let wire = connect(provider).await?;
     report.peer = Some(wire.peer().to_string());
     closing.peer(wire.peer());
     closing.state(State::Login);
@@ -133,12 +136,4 @@ pub(super) async fn own_files(
             format!("cannot read the files of this provider: {error}"),
         ))
     })
-}
-
-/// A machine without a name says its address (RFC 5321 4.1.1.1, rule B8).
-pub(super) fn literal(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(ip) => format!("[{ip}]"),
-        IpAddr::V6(ip) => format!("[IPv6:{ip}]"),
-    }
 }

@@ -21,13 +21,13 @@ use crate::config::{self, ServeTls};
 use crate::handoff::provider::ProviderHandoff;
 use crate::odmr::provider::greeting;
 use crate::service::Connection;
-use crate::smtp::{COMMAND_LIMIT, Reply};
+use crate::smtp::{COMMAND_LIMIT, Reply, literal};
 use crate::wire::Wire;
 use nix::libc::POLLRDHUP;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::geteuid;
 use std::io::{self, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -79,7 +79,8 @@ pub fn run_one(options: Options, connection: Connection) -> Result<(), ServeErro
 pub fn turn_away(connection: &Connection) {
     let tls = connection.name.as_deref().is_some_and(activation::says_tls);
     if !tls {
-        let local = connection.socket.local_addr().ok().map(literal);
+        let local = connection.socket.local_addr().ok();
+        let local = local.map(|local| literal(local.ip()));
         let name = config::own_name().or(local).unwrap_or_default();
         say_421(&connection.socket, &name);
     }
@@ -95,14 +96,6 @@ fn say_421(mut socket: &TcpStream, name: &str) {
         // A close with something unread is a reset, which may overtake the reply.
         let gone = PollFd::new(socket.as_fd(), PollFlags::from_bits_retain(POLLRDHUP));
         poll(&mut [gone], PollTimeout::from(LAST_WORDS)).ok();
-    }
-}
-
-/// An address as SMTP writes it where a name belongs (RFC 5321 4.1.3).
-fn literal(address: SocketAddr) -> String {
-    match address.ip().to_canonical() {
-        IpAddr::V4(ip) => format!("[{ip}]"),
-        IpAddr::V6(ip) => format!("[IPv6:{ip}]"),
     }
 }
 

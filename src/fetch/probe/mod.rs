@@ -10,15 +10,11 @@ mod report;
 mod talk;
 mod turned;
 
-use super::dial::dial;
-use super::report::End;
 use super::session;
-use super::talk::{Stop, lost};
+use super::talk::Stop;
 use crate::config::Provider;
 use crate::sasl::Secret;
-use crate::smtp::ReplyReader;
 use crate::tls::ClientTls;
-use crate::wire::Wire;
 use std::io::{self, Write};
 use talk::{Ended, Talk};
 use tokio::time::Instant;
@@ -107,11 +103,7 @@ async fn converse(
     secret: Option<Secret>,
     report: &mut Report,
 ) -> Result<Ended, Stop> {
-    let stream = dial(&provider.host, provider.port, provider.timers.connect)
-        .await
-        .map_err(|error| Stop(End::Unreachable, error.to_string()))?;
-    let wire =
-        Wire::new(stream, ReplyReader::LINE_LIMIT).map_err(|error| lost(&error, "connecting"))?;
+    let wire = session::connect(provider).await?;
     report.peer = Some(wire.peer().to_string());
     let talk = Talk::new(provider, ID, atrn, wire);
     Ok(talk.whole(tls, secret, report).await)

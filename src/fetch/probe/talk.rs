@@ -6,11 +6,11 @@ use super::report::{Login, Mail, Report, TlsReport};
 use super::{judge, turned};
 use crate::config::{Provider, ProviderTls};
 use crate::fetch::report::End;
+use crate::fetch::secure;
 use crate::fetch::talk::{Stop, lost, stop, what};
-use crate::fetch::{secure, session};
 use crate::odmr::customer::{Customer, Outcome, Settings, Step, Tls, Wait};
 use crate::sasl::Secret;
-use crate::smtp::{Command, Offer, Reply, ReplyReader};
+use crate::smtp::{Command, Offer, Reply, ReplyReader, literal};
 use crate::tls::ClientTls;
 use crate::wire::Wire;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub(super) struct Talk<'a> {
 
 impl<'a> Talk<'a> {
     pub(super) fn new(provider: &'a Provider, id: &'a str, atrn: bool, wire: Wire) -> Self {
-        let own = || session::literal(wire.local().ip());
+        let own = || literal(wire.local().ip());
         Self {
             hostname: provider.hostname.clone().unwrap_or_else(own),
             provider,

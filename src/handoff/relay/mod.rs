@@ -22,6 +22,7 @@ mod header;
 use super::HandoffError;
 use crate::config::{MailServer, Proxy};
 use crate::report::safe;
+use crate::smtp::literal;
 use crate::wire::{Far, RelayView, Relays, Wire};
 use greeting::Greeting;
 pub use header::header;
@@ -225,11 +226,8 @@ impl Opened {
 
     /// Says EHLO, and gives the first line that comes then.
     async fn answer_to_ehlo(&self, own: IpAddr) -> io::Result<String> {
-        let name = match own.to_canonical() {
-            IpAddr::V4(address) => format!("[{address}]"),
-            IpAddr::V6(address) => format!("[IPv6:{address}]"),
-        };
-        self.far.say(format!("EHLO {name}\r\n").as_bytes())?;
+        let hello = format!("EHLO {}\r\n", literal(own));
+        self.far.say(hello.as_bytes())?;
         let mut seen = self.greeting.length();
         loop {
             let all = self.far.look(seen, greeting::LIMIT).await?;
