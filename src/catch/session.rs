@@ -180,6 +180,8 @@ async fn run(mut caller: Caller, taken: Taken, shared: &Shared) {
     let seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     match over.child {
         Ok(()) => tracing::info!(session, seconds, "session ended"),
-        Err(error) => tracing::warn!(session, seconds, %error, "session ended"),
+        Err(failed) => {
+            tracing::warn!(session, seconds, error = %failed.error, "session ended");
+        }
     }
 }

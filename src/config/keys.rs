@@ -353,15 +353,16 @@ keys! {
         in a directory that both containers share and where only the two may write."
     COMMAND = Provider."command" List Unset("must be given with exec");
         "With exec: the program, by its absolute path, and its arguments, for example [\"/usr/sbin/exim4\", \"-bs\"]. \
-        No shell is involved. Postfix's sendmail -bs is refused, since it takes whoever talks to it for \
+        No shell is involved, except that one reads the settings of Courier's courieresmtpd. Postfix's sendmail -bs is \
+        refused, since it takes whoever talks to it for \
         a local user and would relay anything."
     COMMAND_USER = Provider."command_user" Text Unset("the user that runs turnabout");
         "With exec: the user to run the program as."
     COMMAND_PEER = Provider."command_peer" Text Unset("told from the program's name");
         "With exec, for the relay: how the program learns the provider's address, since it cannot ask the kernel then. \
         \"exim\": by -oMa and -oMi behind its other arguments. \"environment\": by TCPREMOTEIP and its like (UCSPI), \
-        as qmail-smtpd and its kin read them. A program that can do neither is not started: it would take the \
-        provider for somebody on this machine."
+        as qmail-smtpd and its kin read them. Exim and Courier are known by their names. A program that can do neither is \
+        not started: it would take the provider for somebody on this machine."
     RELAY_TO = Provider."relay_to" Text Unset("must be given with relay");
         "With relay: where the mail server listens, as \"127.0.0.1:2525\", \"mail.example.org:2525\" or \
         \"unix:/run/mail.sock\"; an IPv6 address stands in brackets. The port is one of its own, where it expects the PROXY \

@@ -163,6 +163,11 @@ impl Fetch {
         Running::start(&arguments)
     }
 
+    /// The arguments of such a run, for another starter.
+    pub fn arguments_for(&self, address: SocketAddr) -> Vec<String> {
+        self.arguments(&address.ip().to_string(), address.port())
+    }
+
     pub fn run_host(&self, host: &str, port: u16) -> Output {
         Command::new(env!("CARGO_BIN_EXE_turnabout"))
             .args(self.arguments(host, port))
