@@ -13,6 +13,7 @@ use super::HandoffError;
 use crate::config::CommandPeer;
 use crate::service::inherited;
 use crate::wire::{Carriage, RelayEnd, RelayView, Released};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, User, access};
 use std::ffi::OsString;
@@ -273,10 +274,15 @@ fn spawn(
     command.process_group(0).kill_on_drop(false);
     inherited::close();
     signals_as_usual();
-    // The starter's own, but never one that lets everybody write into a mail server's queue.
+    // The umask is the starter's own, but never one that lets everybody write into a mail server's queue.
     let before = umask(Mode::empty());
     umask(before | Mode::S_IWGRP | Mode::S_IWOTH);
+    // It inherits what is blocked, too.
+    let blocked = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK);
     let child = command.spawn();
+    if let Ok(blocked) = blocked {
+        blocked.thread_set_mask().unwrap_or_default();
+    }
     umask(before);
     child
 }
