@@ -186,7 +186,7 @@ fn turned_by(mut starter: Command) -> (Output, String) {
     (output, provider.join().unwrap())
 }
 
-/// A line of proc_pid_status(5).
+/// A line of `/proc/PID/status`.
 fn line<'a>(status: &'a str, name: &str) -> &'a str {
     let mut lines = status.lines();
     let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
