@@ -4,7 +4,6 @@
 mod login;
 mod turn;
 
-use super::acceptor::Begins;
 use super::admission::Admitted;
 use super::asking::Turn;
 use super::guesses::Guess;
@@ -31,6 +30,17 @@ use tokio::time::{Instant, sleep, timeout_at};
 const LOST: &str = "lost before the turn";
 /// The phrase for one that was told to leave while it was being written to.
 const LEFT: &str = "gave its place to a newcomer (see serve.limits)";
+
+/// How a connection begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begins {
+    /// With our greeting in the clear.
+    InClear,
+    /// In the clear, and our greeting has been said.
+    Greeted,
+    /// With a TLS handshake (RFC 8314 3).
+    WithTls,
+}
 
 /// Serves one connection to its end and writes its closing line.
 ///
