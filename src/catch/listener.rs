@@ -1,11 +1,11 @@
 //! The socket in the shared directory: made here, and taken away at the end.
 
 use super::allow::Allowed;
-use nix::sys::stat::{Mode, umask};
+use crate::service::listen;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -47,14 +47,8 @@ impl Listener {
             cause,
         };
         remove_stale(path)?;
-        // The socket has its mode from its first moment. A chmod would follow whatever somebody who may write in the
-        // shared directory has put in its place meanwhile, and we may be root.
-        let mask = if allowed.others() { 0o111 } else { 0o177 };
-        let before = umask(Mode::from_bits_truncate(mask));
-        let bound = StdListener::bind(path);
-        umask(before);
-        let bound = bound.map_err(refused)?;
-        bound.set_nonblocking(true).map_err(refused)?;
+        let mode = if allowed.others() { 0o666 } else { 0o600 };
+        let bound = listen::unix(path, mode).map_err(refused)?;
         let listener = UnixListener::from_std(bound).map_err(refused)?;
         Ok(Self {
             listener,

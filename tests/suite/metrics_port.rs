@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Everything that is answered to these octets.
 fn asked(address: SocketAddr, octets: &str) -> String {
@@ -218,6 +218,21 @@ fn metrics_show_the_sessions_that_are_open() {
     assert_eq!(open().to_string(), "1");
     drop(peer);
     until("the end", || (open() < 0.5).then_some(()));
+}
+
+#[test]
+fn metrics_are_had_beside_others_who_ask_and_say_nothing() {
+    let mut serve = Serve::start(Setup {
+        keys: PORT.to_owned(),
+        ..Setup::default()
+    });
+    let address = metrics_address(&mut serve);
+    let began = Instant::now();
+    let silent = [(); 4].map(|()| TcpStream::connect(address).unwrap());
+    samples(&scraped(address));
+    // They have five seconds.
+    assert!(began.elapsed() < Duration::from_secs(4));
+    drop(silent);
 }
 
 #[test]
