@@ -200,11 +200,12 @@ keys! {
     SERVE_LANDLOCK = Serve."landlock" Switch Value("true");
         "Confine the process, once it has started, to the files it needs, where the kernel has Landlock. It is done \
         with handoff = \"postfix-cache\" only: Exim, which turnabout starts, needs more."
-    SERVE_RUNTIME = Serve."runtime_directory" Path Value(r#""/run/turnabout""#);
+    SERVE_RUNTIME = Serve."runtime_directory" Path Value(r#""/run/turnabout/serve""#);
         "Where the processes of this service tell one another which customer is being served, so that none is served \
         twice at a time however many there are (inetd starts one for each connection). It belongs to the service's \
-        user, and is made if turnabout is started as root and it is not there. Nothing in it is needed after a restart."
-    SERVE_CONTROL = Serve."control" Text Value(r#""/run/turnabout/serve.sock""#);
+        user, nobody else may write there, and it is made if turnabout is started as root and it is not there. Nothing in \
+        it is needed after a restart."
+    SERVE_CONTROL = Serve."control" Text Value(r#""/run/turnabout/serve/control.sock""#);
         "The socket on which turnabout status asks this service. Only root, the service's own user and members of the \
         socket's group are answered. Where it cannot be made the service goes on without it. \"none\" makes none."
     SERVE_METRICS = Serve."metrics" Text Unset("no metrics on a port");
@@ -284,7 +285,7 @@ keys! {
     FETCH_STATE = Fetch."state_directory" Path Value(r#""/var/lib/turnabout""#);
         "Where is kept what is worth to know the next time: which providers the kernel's TLS could not serve. It is made \
         when it is needed; nothing is lost with it."
-    FETCH_CONTROL = Fetch."control" Text Value(r#""/run/turnabout/fetch.sock""#);
+    FETCH_CONTROL = Fetch."control" Text Value(r#""/run/turnabout/fetch/control.sock""#);
         "With fetch --daemon: the socket on which turnabout status asks it. Only root, the daemon's own user and members \
         of the socket's group are answered. Where it cannot be made the daemon goes on without it. \"none\" makes none."
     FETCH_METRICS = Fetch."metrics" Text Unset("no metrics on a port");

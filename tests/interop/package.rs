@@ -163,6 +163,10 @@ user = \"alice\"
 password_file = \"/etc/turnabout/password\"
 END"
     ));
+    status_is_for_root_and_the_group(&provider, "serve", "drwxr-s---");
+    customer.run("systemctl start turnabout-fetch");
+    status_is_for_root_and_the_group(&customer, "fetch", "drwxr-x---");
+    customer.run("systemctl stop turnabout-fetch");
     queue_mail(&provider, "first");
     customer.run("systemctl start turnabout-fetch@isp");
     let inbox = customer.wait_inbox("alice", 1, SOON);
@@ -205,7 +209,7 @@ fn installed_and_quiet(debian: &Debian) {
     );
     assert_eq!(
         made,
-        "drwxr-x--- root turnabout\ndrwxrwsr-x root turnabout\ndrwxrwsr-x root turnabout\npostfix turnabout\n/usr/sbin/nologin\n"
+        "drwxr-x--- root turnabout\ndrwxr-sr-x root turnabout\ndrwxrwsr-x root turnabout\npostfix turnabout\n/usr/sbin/nologin\n"
     );
     let verified = debian.try_run(
         "cd /lib/systemd/system && systemd-analyze verify --recursive-errors=no turnabout-serve.service \
@@ -214,6 +218,33 @@ fn installed_and_quiet(debian: &Debian) {
     );
     let said = String::from_utf8_lossy(&verified.stderr).into_owned();
     assert!(verified.status.success() && said.is_empty(), "{said}");
+}
+
+/// Each service has a directory that is its user's alone. The group may ask what goes on, and take nothing away.
+fn status_is_for_root_and_the_group(debian: &Debian, service: &str, mode: &str) {
+    let directory = format!("/run/turnabout/{service}");
+    let made = debian.run(&format!("stat -c '%A %U %G' {directory}"));
+    assert_eq!(made, format!("{mode} postfix turnabout\n"));
+    let as_member = "setpriv --reuid nobody --regid turnabout --clear-groups";
+    for who in ["", as_member] {
+        let said = debian.run(&format!(
+            "timeout 10 sh -c 'until test -S {directory}/control.sock; do sleep 0.1; done'; {who} turnabout status"
+        ));
+        assert!(said.starts_with(&format!("turnabout {service} ")), "{said}");
+    }
+    let stranger = "setpriv --reuid nobody --regid nogroup --clear-groups turnabout status";
+    assert_eq!(debian.try_run(stranger).status.code(), Some(69));
+    for hostile in [
+        "rm control.sock",
+        "mv control.sock other",
+        "touch file",
+        "mv /run/turnabout/serve /run/turnabout/other",
+    ] {
+        let done = debian.try_run(&format!(
+            "cd {directory} && {as_member} {hostile} </dev/null"
+        ));
+        assert!(!done.status.success(), "{hostile}");
+    }
 }
 
 /// The service goes on with the configuration as it was changed, as another process.
