@@ -50,6 +50,8 @@ pub struct Options {
     pub command_peer: Option<CommandPeer>,
     /// Who may send connections.
     pub allowed: Allowed,
+    /// Whether the peer of a connection may be a loopback address.
+    pub allow_loopback: bool,
     /// How many may be waiting or running at the same time.
     pub most: usize,
     /// How long sessions may go on after SIGTERM.
@@ -74,6 +76,7 @@ pub enum CatchError {
 struct Shared {
     exec: Exec,
     allowed: Allowed,
+    allow_loopback: bool,
     slots: Arc<Semaphore>,
     orphans: Orphans,
     stopping: watch::Receiver<bool>,
@@ -128,6 +131,7 @@ async fn receive(options: Options, exec: Exec) -> Result<(), CatchError> {
     let shared = Rc::new(Shared {
         exec,
         allowed: options.allowed,
+        allow_loopback: options.allow_loopback,
         slots: Arc::new(Semaphore::new(options.most)),
         orphans: Orphans::watch()?,
         stopping,

@@ -21,6 +21,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     allow_user: Vec<String>,
 
+    /// The provider may have a loopback address, as at the end of a tunnel: the command relays for nobody there.
+    #[arg(long)]
+    allow_loopback: bool,
+
     /// How many connections may be waiting or open at the same time.
     #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
     most: u16,
@@ -70,6 +74,7 @@ impl Args {
                 Peer::Environment => CommandPeer::Environment,
             }),
             allowed,
+            allow_loopback: self.allow_loopback,
             most: usize::from(self.most),
             stop_time: self.stop_time,
         };

@@ -352,6 +352,9 @@ keys! {
         "With postfix-pass: the socket of a service of type pass in Postfix's master.cf. It lies in a directory \
         that only root and Postfix's own user can enter. With catch, where it has no default: the socket of turnabout catch, \
         in a directory that both containers share and where only the two may write."
+    RECEIVER_UID = Provider."receiver_uid" Number Unset("root, the user that runs turnabout, or the owner of the socket's directory");
+        "With catch: the number of the user that runs turnabout catch. Nobody else is given a connection who listens on \
+        the socket."
     COMMAND = Provider."command" List Unset("must be given with exec");
         "With exec: the program, by its absolute path, and its arguments, for example [\"/usr/sbin/exim4\", \"-bs\"]. \
         No shell is involved. Postfix's sendmail -bs is refused, since it takes whoever talks to it for \
@@ -373,7 +376,9 @@ keys! {
         this machine. \"none\" sends no header, and needs i_know."
     I_KNOW = Provider."i_know" Switch Value("false");
         "With relay and proxy = \"none\": true says that the mail server may take the provider for this machine. \
-        A mail server that trusts this machine, as most do, relays anything for the provider then."
+        A mail server that trusts this machine, as most do, relays anything for the provider then. With catch: true says \
+        that the provider is reached at a loopback address, as at the end of a tunnel, which the mail server is told; \
+        turnabout catch takes it with --allow-loopback only."
     HANDOFF_TLS = Provider."handoff_tls" Text Value(r#""auto""#);
         "Who encrypts after the turn. \"kernel\": the mail server gets the TCP connection itself and the kernel encrypts; \
         a session that it cannot carry is refused. \"relay\": turnabout encrypts, and the mail server \
