@@ -271,3 +271,66 @@ fn removal(debian: &Debian, before: &BTreeSet<String>) {
     let left: Vec<&String> = after.difference(before).collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+/// Exim becomes root by its set-user-ID bit, in both roles, for all that the units leave it.
+#[test]
+fn exim_serves_and_is_fetched_for_under_the_units_with_their_drop_ins() {
+    let directory = tempfile::tempdir().unwrap();
+    let package = build(directory.path(), "0.1.0-1");
+    let mut lab = Lab::new();
+    let (provider, customer) = (with_exim(&mut lab, 1), with_exim(&mut lab, 2));
+    install(&provider, &package);
+    install(&customer, &package);
+    let drop_in = |unit: &str| {
+        format!(
+            "cd /usr/share/doc/turnabout/examples
+            install -D -m 644 -t /etc/systemd/system/{unit}.service.d turnabout-{}.service.d/exim.conf
+            systemctl daemon-reload
+            sed -i \"s/^dc_use_split_config=.*/dc_use_split_config='true'/\" /etc/exim4/update-exim4.conf.conf",
+            if unit.contains("serve") { "serve" } else { "fetch" }
+        )
+    };
+    provider.run(&format!(
+        "{}
+        cp -r exim/debian-provider/. /etc/exim4/conf.d
+        echo 'example.org: 127.77.0.1' >>/etc/exim4/turnabout
+        sed -i \"s/^dc_relay_domains=.*/dc_relay_domains='+odmr_domains'/\" /etc/exim4/update-exim4.conf.conf
+        systemctl restart exim4
+        printf '[serve]\\ntls = \"none\"\\nhandoff = \"exim-continue\"\\n' >/etc/turnabout/turnabout.toml
+        echo wonderland | turnabout passwd alice --domains example.org --next-hop '[127.77.0.1]:2525'
+        systemctl start turnabout-serve",
+        drop_in("turnabout-serve")
+    ));
+    let made = provider.run("stat -c '%A %U %G' /run/turnabout/serve; turnabout status");
+    assert!(
+        made.starts_with("drwxr-s--- Debian-exim turnabout\nturnabout serve "),
+        "{made}"
+    );
+    customer.run(&format!(
+        "{}
+        cp -r exim/debian-customer/. /etc/exim4/conf.d
+        sed -i \"s/^dc_other_hostnames='/&example.org;/\" /etc/exim4/update-exim4.conf.conf
+        systemctl restart exim4
+        install -m 640 -g turnabout /dev/stdin /etc/turnabout/password <<'END'
+wonderland
+END
+        cat >/etc/turnabout/turnabout.toml <<'END'
+[providers.isp]
+host = \"provider.test\"
+tls = \"none\"
+user = \"alice\"
+password_file = \"/etc/turnabout/password\"
+handoff = \"exec\"
+command = [\"/usr/sbin/exim4\", \"-bs\"]
+END",
+        drop_in("turnabout-fetch@")
+    ));
+    queue_mail(&provider, "first");
+    customer.run("systemctl start turnabout-fetch@isp");
+    let log = customer.run("journalctl -u 'turnabout-fetch*' -o cat; cat /var/log/exim4/mainlog");
+    assert!(log.contains(" end=\"turned, handed over by exec"), "{log}");
+    let inbox = customer.wait_inbox("alice", 1, SOON);
+    assert!(inbox[0].contains("body of first"), "{inbox:?}");
+    let log = provider.run("journalctl -u turnabout-serve -o cat");
+    assert!(!log.contains("WARN") && !log.contains("cannot"), "{log}");
+}
