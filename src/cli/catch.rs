@@ -41,7 +41,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
     stop_time: std::time::Duration,
 
-    /// Where to listen, in a directory that both containers share.
+    /// Where to listen, in a directory that both containers share; systemd may have opened it.
     #[arg(value_name = "SOCKET")]
     socket: PathBuf,
 
@@ -88,7 +88,7 @@ impl Args {
 /// Whose fault a start that failed is.
 fn exit(error: &CatchError) -> Exit {
     match error {
-        CatchError::Command(_) => Exit::Config,
+        CatchError::Command(_) | CatchError::Started(_) => Exit::Config,
         CatchError::Listen(_) => Exit::Unavailable,
         CatchError::Start(_) => Exit::Internal,
     }

@@ -14,5 +14,5 @@ mod own;
 mod started;
 mod stdio;
 
-pub use started::{Connection, Listener, StartError, Started, started_with};
+pub use started::{Connection, Listener, StartError, Started, started_with, unix_listener};
 pub use stdio::{is_connection, is_started_on_a_connection};
