@@ -32,6 +32,8 @@ pub(super) struct Admitted {
     address: IpAddr,
     /// As long as it has not logged in.
     stranger: Option<Member>,
+    /// Whether another had to leave for it.
+    pub(super) at_cost: bool,
 }
 
 /// A handshake that counts.
@@ -52,7 +54,8 @@ impl Seats {
             return None;
         }
         let full = taken.all >= limits.connections;
-        if full || taken.strangers.len() >= limits.strangers() {
+        let at_cost = full || taken.strangers.len() >= limits.strangers();
+        if at_cost {
             if !taken.strangers.make_room() {
                 return None;
             }
@@ -64,6 +67,7 @@ impl Seats {
             stranger: Some(taken.strangers.join(address)),
             seats: Arc::clone(self),
             address: source,
+            at_cost,
         })
     }
 

@@ -2,30 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{ACCOUNTS, Site, group, shipped};
-
-/// A provider with Postfix, as shipped.
-fn right() -> Site {
-    let site = Site::new();
-    site.postfix(
-        &shipped("postfix/provider-main.cf"),
-        &shipped("postfix/provider-master.cf"),
-    );
-    site.write("postfix/turnabout", &shipped("postfix/provider-turnabout"));
-    site.certificate("own.pem", "odmr.host.test");
-    let own = site.text("own.pem");
-    let accounts = site.text("accounts.toml");
-    site.write(
-        "turnabout.toml",
-        &format!(
-            "[serve]\nhostname = \"odmr.host.test\"\ncertificate = [\"{own}\"]\nkey = [\"{own}\"]\naccounts = \"{accounts}\"\n"
-        ),
-    );
-    site.write("accounts.toml", ACCOUNTS);
-    site.give("turnabout.toml", group("postfix"));
-    site.give("accounts.toml", group("postfix"));
-    site
-}
+use super::Site;
+use super::provider_postfix::right;
 
 const TOML: &str = "turnabout.toml";
 
@@ -33,13 +11,7 @@ const TOML: &str = "turnabout.toml";
 fn a_mistake_in_the_configuration_is_an_error_with_its_place() {
     let site = right();
     site.append(TOML, "listn = []\n");
-    let found = site.check();
-    assert_eq!(found.code, 78);
-    let all = found.all.to_string();
-    assert!(
-        all.contains("unknown key \\\"listn\\\" in [serve] (did you mean \\\"listen\\\"?)"),
-        "{all}"
-    );
+    site.fails_with("unknown key \\\"listn\\\" in [serve] (did you mean \\\"listen\\\"?)");
 }
 
 #[test]

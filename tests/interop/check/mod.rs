@@ -200,6 +200,14 @@ impl Site {
         assert_eq!(errors.len(), 1, "{errors:#?}");
     }
 
+    /// A failure that says so, wherever; an operator's own paths stand in it.
+    fn fails_with(&self, words: &str) {
+        let found = self.check();
+        assert_eq!(found.code, 78);
+        let all = found.all.to_string();
+        assert!(all.contains(words), "{all}");
+    }
+
     /// The one warning that was made; it is no failure.
     fn has_warning(&self, sentence: &str, fix: &str) {
         let found = self.check();
