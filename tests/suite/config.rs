@@ -158,6 +158,9 @@ fn every_key_of_the_table_is_read_and_its_type_is_checked() {
                 text.push_str("relay_to = \"127.0.0.1:25\"\n");
             }
         }
+        if *key == keys::RECEIVER_UID {
+            text.push_str("handoff = \"catch\"\nsocket = \"/run/odmr/catch.sock\"\n");
+        }
         text.push_str(&format!("{} = {wrong}\n", key.name));
         let sentence = refusal(&text);
         let title = key.table.title().replace("NAME", "isp");

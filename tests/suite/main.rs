@@ -24,6 +24,7 @@ mod activation_one;
 mod activation_standing;
 mod attributes;
 mod catch;
+mod catch_activation;
 mod catch_hostile;
 mod check_others;
 mod cli;

@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Everything that is answered to these octets.
 fn asked(address: SocketAddr, octets: &str) -> String {
@@ -235,6 +235,21 @@ fn metrics_count_those_that_were_ended_so_that_another_could_be_served() {
     let newcomers: Vec<Peer> = (0..2).map(|_| Peer::greeted(serve.address())).collect();
     assert_eq!(ended().to_string(), "2");
     drop((strangers, newcomers));
+}
+
+#[test]
+fn metrics_are_had_beside_others_who_ask_and_say_nothing() {
+    let mut serve = Serve::start(Setup {
+        keys: PORT.to_owned(),
+        ..Setup::default()
+    });
+    let address = metrics_address(&mut serve);
+    let began = Instant::now();
+    let silent = [(); 4].map(|()| TcpStream::connect(address).unwrap());
+    samples(&scraped(address));
+    // They have five seconds.
+    assert!(began.elapsed() < Duration::from_secs(4));
+    drop(silent);
 }
 
 #[test]

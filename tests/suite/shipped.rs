@@ -302,9 +302,9 @@ fn the_user_its_group_and_the_directories_are_made() {
             .arg(root.path())
             .arg(contrib("tmpfiles.d/turnabout.conf")),
     );
-    for made in ["run/turnabout", "var/lib/turnabout"] {
+    for (made, mode) in [("run/turnabout", 0o2755), ("var/lib/turnabout", 0o2775)] {
         let made = fs::metadata(root.path().join(made)).unwrap();
-        assert_eq!(made.permissions().mode() & 0o7777, 0o2775);
+        assert_eq!(made.permissions().mode() & 0o7777, mode);
         assert_eq!((made.uid(), made.gid()), (0, number));
     }
 }

@@ -72,11 +72,22 @@ fn a_runtime_directory_that_the_service_cannot_write_is_a_warning() {
     );
     site.has_warning(
         &format!("user postfix cannot write there because of {run}, so several processes would not see that they serve one customer"),
-        &format!("install -d -o postfix -m 755 {run}"),
+        &format!("install -d -o postfix -m 750 {run}"),
     );
     let postfix = nix::unistd::User::from_name("postfix").unwrap().unwrap();
-    std::os::unix::fs::chown(site.path("run"), Some(postfix.uid.as_raw()), None).unwrap();
+    let (uid, gid) = (postfix.uid.as_raw(), postfix.gid.as_raw());
+    std::os::unix::fs::chown(site.path("run"), Some(uid), Some(gid)).unwrap();
     site.is_right();
+    for (mode, who, fix) in [
+        (0o770, "the group postfix", "g-w"),
+        (0o757, "any user", "o-w"),
+    ] {
+        site.mode("run", mode);
+        site.has_warning(
+            &format!("{who} can change {run}, and take locks away by which a customer is served once at a time"),
+            &format!("chmod {fix} {run}"),
+        );
+    }
 }
 
 #[test]
