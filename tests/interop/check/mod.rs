@@ -24,6 +24,7 @@ mount --bind \"$1/postfix\" /etc/postfix
 mount --bind \"$1/passwd\" /etc/passwd
 mount --bind \"$1/group\" /etc/group
 mount -t tmpfs tmpfs /var/spool
+mount -t tmpfs tmpfs /run
 mkdir -p /var/spool/exim4
 if [ -e \"$1/before\" ]; then . \"$1/before\"; fi
 shift
