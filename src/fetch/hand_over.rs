@@ -3,7 +3,8 @@
 use super::heard::{Heard, received_before};
 use super::memory::Note;
 use super::report::{End, Report};
-use super::talk::{Stop, Talk, lost};
+use super::stop::{Stop, lost};
+use super::talk::Talk;
 use crate::control::follow;
 use crate::handoff::HandoffError;
 use crate::handoff::catch::words::About;

@@ -3,7 +3,8 @@
 use super::dial::dial;
 use super::hand_over::hand_over;
 use super::report::{End, Report};
-use super::talk::{Stop, Talk, Talked, lost};
+use super::stop::{Stop, lost};
+use super::talk::{Talk, Talked};
 use super::{Shared, secure};
 use crate::config::{Provider, SecretSource};
 use crate::report::{self, Outcome, State};
