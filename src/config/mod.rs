@@ -7,6 +7,7 @@
 mod desk;
 mod error;
 mod handoff;
+mod hooks;
 mod hostname;
 pub mod keys;
 mod limits;
@@ -30,6 +31,7 @@ use std::path::Path;
 pub use desk::Desk;
 pub use error::{ConfigError, in_words};
 pub use handoff::{CommandPeer, CustomerHandoff};
+pub use hooks::Hooks;
 pub use hostname::from_hosts;
 pub use limits::Limits;
 pub use mail_server::{MailServer, Proxy};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 use super::handoff::{self, CustomerHandoff};
+use super::hooks::Hooks;
 use super::keys;
 use super::login;
 use super::mail_server;
@@ -57,6 +58,8 @@ pub struct Provider {
     pub state_directory: PathBuf,
     /// When a standing customer fetches from it.
     pub schedule: Schedule,
+    /// What to run round each fetch from it.
+    pub hooks: Hooks,
 }
 
 /// `[fetch]`: what holds for every provider.
@@ -144,6 +147,7 @@ impl Provider {
             hostname: common.hostname,
             state_directory: common.state_directory,
             schedule: Schedule::read(section)?,
+            hooks: Hooks::read(section)?,
         })
     }
 }

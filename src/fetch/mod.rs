@@ -3,6 +3,7 @@
 mod daemon;
 mod dial;
 mod hand_over;
+mod hook;
 mod memory;
 pub mod probe;
 mod report;

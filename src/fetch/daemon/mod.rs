@@ -9,7 +9,7 @@ mod rota;
 mod schedule;
 
 use super::stopping::{self, Stopping};
-use super::{RELAY_IDLE, Report, Shared, session};
+use super::{RELAY_IDLE, Report, Shared, hook, session};
 use crate::config::{self, Config, ConfigError, Provider};
 use crate::control::{Desk, DeskSettings, MetricsListener};
 use crate::report::{Ledger, Role};
@@ -158,7 +158,7 @@ async fn stand(
         start(&mut rota, &mut fetches, &shared);
         notify::status(&rota.to_string());
     }
-    notify::stopping(stopping::TIME);
+    notify::stopping(stopping::TIME + hook::LAST);
     drop(asked);
     while let Some(ended) = fetches.join_next_with_id().await {
         rota.ended(ended, Instant::now(), 0.0).await;
