@@ -389,6 +389,10 @@ keys! {
         "With fetch --daemon: the longest wait after failures. What will not mend by itself, such as a wrong password, waits \
         this long from the first, or interval if that is longer: a password that is tried again and again may lock the \
         account."
+    QUIET_HOURS = Provider."quiet_hours" List Value("[]");
+        "With fetch --daemon: spans of the day in local time, such as \"22:00-06:00\", in which no fetch begins by itself. \
+        One that is due then is made at the end, with the jitter that it had. SIGUSR1 and fetch --now are obeyed all the \
+        same."
     HOOK_BEFORE = Provider."hook_before" List Unset("nothing runs");
         "A program by its absolute path, and its arguments, to run before the provider is dialled, for example to bring up \
         a line; no shell is involved. If it fails or takes longer than hook_time nobody is dialled, and the fetch has \

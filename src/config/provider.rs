@@ -9,6 +9,7 @@ use super::hooks::Hooks;
 use super::keys;
 use super::login;
 use super::mail_server;
+use super::quiet::QuietHours;
 use super::schedule::Schedule;
 use super::secret::SecretSource;
 use super::section::Section;
@@ -58,6 +59,8 @@ pub struct Provider {
     pub state_directory: PathBuf,
     /// When a standing customer fetches from it.
     pub schedule: Schedule,
+    /// When a standing customer does not, unless it is asked.
+    pub quiet_hours: QuietHours,
     /// What to run round each fetch from it.
     pub hooks: Hooks,
 }
@@ -147,6 +150,7 @@ impl Provider {
             hostname: common.hostname,
             state_directory: common.state_directory,
             schedule: Schedule::read(section)?,
+            quiet_hours: QuietHours::read(section)?,
             hooks: Hooks::read(section)?,
         })
     }
