@@ -2,7 +2,8 @@
 
 use super::memory::Note;
 use super::report::{End, Report};
-use super::talk::{Stop, Talk, lost};
+use super::stop::{Stop, lost};
+use super::talk::Talk;
 use crate::control::follow;
 use crate::handoff::catch::words::About;
 use crate::handoff::customer::{Carried, Taken};

@@ -9,6 +9,7 @@ pub mod probe;
 mod report;
 mod secure;
 mod session;
+mod stop;
 mod stopping;
 mod talk;
 

@@ -132,10 +132,10 @@ impl Fetch {
         }
     }
 
-    /// With a receiver in another container.
+    /// With a receiver in another container; the provider is on loopback here, as behind a tunnel.
     pub fn catch(socket: &std::path::Path) -> Fetch {
         let socket = socket.to_str().unwrap();
-        let handoff = ["--handoff", "catch", "--socket", socket];
+        let handoff = ["--handoff", "catch", "--i-know", "--socket", socket];
         Fetch {
             handoff: handoff.map(str::to_owned).to_vec(),
             ..Fetch::default()
