@@ -353,7 +353,12 @@ mod tests {
                 prop_assert!(course.begin(now.at));
                 now.at += MINUTE;
                 now.wall += 1.minute();
-                let end = [End::NoMail, End::TryLater, End::Refused, End::Fetched][usize::from(end)];
+                let end = match end {
+                    0 => End::NoMail,
+                    1 => End::TryLater,
+                    2 => End::Refused,
+                    _ => End::Fetched,
+                };
                 course.ended(end, now.at, chance);
             }
         }

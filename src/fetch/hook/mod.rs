@@ -5,8 +5,8 @@ mod run;
 
 use super::report::{End, Report};
 use super::session::stopped_early;
+use super::stop::Stop;
 use super::stopping::Stopping;
-use super::talk::Stop;
 use crate::config::Provider;
 use crate::report::whole;
 use run::{Failure, Run};
