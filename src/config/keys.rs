@@ -396,4 +396,18 @@ keys! {
         "With fetch --daemon: the longest wait after failures. What will not mend by itself, such as a wrong password, waits \
         this long from the first, or interval if that is longer: a password that is tried again and again may lock the \
         account."
+    QUIET_HOURS = Provider."quiet_hours" List Value("[]");
+        "With fetch --daemon: spans of the day in local time, such as \"22:00-06:00\", in which no fetch begins by itself. \
+        One that is due then is made at the end, with the jitter that it had. SIGUSR1 and fetch --now are obeyed all the \
+        same."
+    HOOK_BEFORE = Provider."hook_before" List Unset("nothing runs");
+        "A program by its absolute path, and its arguments, to run before the provider is dialled, for example to bring up \
+        a line; no shell is involved. If it fails or takes longer than hook_time nobody is dialled, and the fetch has \
+        failed with 75. What it is told is in turnabout-fetch(8)."
+    HOOK_AFTER = Provider."hook_after" List Unset("nothing runs");
+        "The same when the fetch has ended, well or not, and also if hook_before failed, so that a line is put down again: \
+        how the fetch ended stands in its environment. That it fails is a warning in the log and changes nothing."
+    HOOK_TIME = Provider."hook_time" Duration Value(r#""60s""#);
+        "How long each of the two may take; then it is ended with everything it has started, unless that has left its \
+        process group."
 }

@@ -4,6 +4,7 @@ mod daemon;
 mod dial;
 mod hand_over;
 mod heard;
+mod hook;
 mod memory;
 pub mod probe;
 mod report;

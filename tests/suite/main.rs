@@ -40,6 +40,7 @@ mod conformance;
 mod documents;
 mod driver;
 mod fetch_daemon;
+mod fetch_hooks;
 mod fetch_run;
 mod fetch_talk;
 mod fetch_tls;
