@@ -2,11 +2,11 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Gid, User, getgrouplist};
+use nix::unistd::{Gid, Uid, User, getgrouplist};
 
 /// A user with all groups.
 #[derive(Debug, Clone)]
@@ -55,6 +55,20 @@ impl Account {
         self.may(&real, 0o4)
     }
 
+    /// May this user start the program, as far as modes tell? One that is a script is read by its interpreter as well.
+    pub(super) fn can_run(&self, path: &Path) -> Result<(), Obstacle> {
+        let real = fs::canonicalize(path).map_err(|error| unseen(path, error))?;
+        for directory in real.ancestors().skip(1) {
+            self.may(directory, 0o1)?;
+        }
+        self.may(&real, if is_script(&real) { 0o5 } else { 0o1 })
+    }
+
+    /// Its number.
+    pub(super) fn uid(&self) -> u32 {
+        self.uid
+    }
+
     /// May this user make files in the directory?
     pub(super) fn can_write_in(&self, directory: &Path) -> Result<(), Obstacle> {
         let real = fs::canonicalize(directory).map_err(|error| unseen(directory, error))?;
@@ -88,6 +102,12 @@ impl Account {
     }
 }
 
+fn is_script(path: &Path) -> bool {
+    let mut start = [0; 2];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *b"#!"
+}
+
 fn unseen(path: &Path, error: io::Error) -> Obstacle {
     Obstacle::Unseen(path.to_owned(), error)
 }
@@ -118,4 +138,18 @@ pub(super) fn changeable_by_others(path: &Path) -> Option<PathBuf> {
             })
         })
         .map(Path::to_owned)
+}
+
+/// The first of the file and the directories above it whose owner is neither root nor one of these, and that owner.
+pub(super) fn changeable_by_owner(path: &Path, allowed: &[u32]) -> Option<(PathBuf, String)> {
+    let real = fs::canonicalize(path).ok()?;
+    real.ancestors().find_map(|path| {
+        let owner = fs::metadata(path).ok()?.uid();
+        if owner == 0 || allowed.contains(&owner) {
+            return None;
+        }
+        let user = User::from_uid(Uid::from_raw(owner)).ok().flatten();
+        let name = user.map_or_else(|| owner.to_string(), |user| user.name);
+        Some((path.to_owned(), name))
+    })
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::access::{Account, Obstacle, changeable_by_group, changeable_by_others};
 use super::finding::Findings;
 use super::machine::{self, Machine};
-use super::units;
+use super::units::{self, Fetcher};
 use crate::accounts::Accounts;
 use crate::config::{Provider, SecretSource, Serve, in_words};
 use crate::tls::KeyPair;
@@ -176,7 +176,7 @@ pub(super) fn customer(provider: &Provider, machine: &Machine, findings: &mut Fi
     let secrets = secrets.chain(provider.certificate.iter().map(|pair| &pair.key));
     let fetchers = units::fetchers(machine);
     for secret in secrets {
-        for (unit, user) in &fetchers {
+        for Fetcher { unit, user, .. } in &fetchers {
             if let Err(Obstacle::Mode(at)) = user.can_read(secret) {
                 findings
                     .warning(

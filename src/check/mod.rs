@@ -6,7 +6,7 @@
 //! ```text
 //! turnabout.toml --+-- [serve] ---------- files, users, tls, ports, kernel, units
 //!                  |                      postfix::provider   or   exim::provider
-//!                  +-- [providers.NAME] - files, tls, kernel
+//!                  +-- [providers.NAME] - files, hooks, tls, kernel
 //!                                         postfix::customer   or   exim::customer   or   others
 //! ```
 
@@ -16,6 +16,7 @@ mod exim;
 mod files;
 mod finding;
 pub mod fragments;
+mod hooks;
 mod kernel;
 mod machine;
 mod others;
@@ -133,6 +134,7 @@ async fn customer(
     findings: &mut Findings,
 ) {
     files::customer(provider, machine, findings);
+    hooks::check(provider, machine, findings);
     tls::customer(provider, findings);
     match &provider.handoff {
         CustomerHandoff::PostfixPass { socket } => {

@@ -81,8 +81,17 @@ pub(super) fn check(config: &Config, machine: &Machine, findings: &mut Findings)
     }
 }
 
-/// The users that units run `turnabout fetch` as, each with the unit that says so.
-pub(super) fn fetchers(machine: &Machine) -> Vec<(PathBuf, Account)> {
+/// A user that a unit runs `turnabout fetch` as.
+#[derive(Debug)]
+pub(super) struct Fetcher {
+    pub(super) unit: PathBuf,
+    pub(super) user: Account,
+    /// The unit is started by itself.
+    pub(super) enabled: bool,
+}
+
+/// The users that units run `turnabout fetch` as.
+pub(super) fn fetchers(machine: &Machine) -> Vec<Fetcher> {
     let mut found = Vec::new();
     for unit in units(machine) {
         let Some(user) = unit.value("User").filter(|_| unit.starts("fetch")) else {
@@ -92,7 +101,11 @@ pub(super) fn fetchers(machine: &Machine) -> Vec<(PathBuf, Account)> {
             Some(group) => account.with_group(group),
             None => account,
         });
-        found.extend(account.map(|account| (unit.path.clone(), account)));
+        found.extend(account.map(|user| Fetcher {
+            unit: unit.path.clone(),
+            user,
+            enabled: unit.enabled,
+        }));
     }
     found
 }

@@ -241,3 +241,146 @@ fn a_password_that_the_unit_cannot_read_is_a_warning() {
     site.write(dropped, "[Service]\nUser=root\n", 0o644);
     site.has_nothing_but_notes();
 }
+
+/// A customer with this hook, which is a script of this mode.
+fn hooked(key: &str, mode: u32) -> (Site, String) {
+    let site = Site::new("my-server", "odmr.isp.test", "");
+    let hook = site.0.path().join("hooks/dial").display().to_string();
+    let file = site.0.path().join("turnabout.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    site.write(
+        "turnabout.toml",
+        &format!("{text}{key} = [{hook:?}, \"up\"]\n"),
+        0o600,
+    );
+    site.write("hooks/dial", "#!/bin/sh\n", mode);
+    (site, hook)
+}
+
+fn unit(site: &Site, user: &str) -> String {
+    let name = "usr/lib/systemd/system/turnabout-fetch.service";
+    let text = format!("[Service]\nExecStart=/usr/bin/turnabout fetch --daemon\nUser={user}\n");
+    site.write(name, &text, 0o644);
+    let wanted = "etc/systemd/system/multi-user.target.wants/turnabout-fetch.service";
+    site.write(wanted, &text, 0o644);
+    site.0.path().join(name).display().to_string()
+}
+
+#[test]
+fn hooks_that_only_root_and_the_user_can_change_are_right() {
+    let (site, _) = hooked("hook_before", 0o755);
+    site.has_nothing_but_notes();
+    let (site, _) = hooked("hook_after", 0o700);
+    site.has_nothing_but_notes();
+}
+
+#[test]
+fn a_hook_that_cannot_run_is_an_error_before_a_fetch_and_a_warning_after() {
+    for (key, severity, so) in [
+        ("hook_before", Severity::Error, "nobody is dialled"),
+        (
+            "hook_after",
+            Severity::Warning,
+            "nothing is done after a fetch",
+        ),
+    ] {
+        let (site, hook) = hooked(key, 0o644);
+        site.has(
+            severity,
+            &format!("{hook} may not be executed by anybody, so {so}"),
+            &format!("chmod a+x {hook}"),
+        );
+        fs::remove_file(&hook).unwrap();
+        site.has(
+            severity,
+            &format!("{hook} cannot be run: No such file or directory, so {so}"),
+            &format!("install -m 755 PROGRAM {hook}"),
+        );
+        fs::create_dir(&hook).unwrap();
+        site.has(
+            severity,
+            &format!("{hook} is not a program, so {so}"),
+            &format!("install -m 755 PROGRAM {hook}"),
+        );
+    }
+}
+
+#[test]
+fn a_hook_that_the_user_of_the_unit_cannot_run_is_an_error() {
+    // A script that may be executed and not be read cannot be run either.
+    for mode in [0o700, 0o711] {
+        let (site, hook) = hooked("hook_before", mode);
+        // What is in the way first is the file, not the directory of the test.
+        fs::set_permissions(site.0.path(), Permissions::from_mode(0o755)).unwrap();
+        let unit = unit(&site, "nobody");
+        site.has(
+            Severity::Error,
+            &format!("{unit} fetches as user nobody, who cannot run {hook} because of {hook}, so nobody is dialled"),
+            &format!("chgrp nogroup {hook} && chmod g+rx {hook}"),
+        );
+        let wants = site.0.path().join("etc");
+        fs::remove_dir_all(wants).unwrap();
+        let found = site.check();
+        let there = found.iter().any(|finding| {
+            finding.severity == Severity::Warning && finding.sentence.contains("who cannot run")
+        });
+        assert!(there, "a unit that nobody starts is a warning: {found:#?}");
+        fs::set_permissions(&hook, Permissions::from_mode(0o755)).unwrap();
+        let all = format!("{:?}", site.check());
+        assert!(!all.contains("who cannot run"), "{all}");
+    }
+}
+
+#[test]
+fn a_hook_that_any_user_can_change_is_an_error_wherever_the_hole_is() {
+    let (site, hook) = hooked("hook_before", 0o757);
+    let changes = |at: &str, program: &str| {
+        format!("any user of this machine can change {at}, and turnabout runs {program}")
+    };
+    site.has(
+        Severity::Error,
+        &changes(&hook, &hook),
+        &format!("chmod o-w {hook}"),
+    );
+    let (site, hook) = hooked("hook_after", 0o755);
+    let above = site.0.path().join("hooks").display().to_string();
+    fs::set_permissions(&above, Permissions::from_mode(0o777)).unwrap();
+    site.has(
+        Severity::Error,
+        &changes(&above, &hook),
+        &format!("chmod o-w {above}"),
+    );
+    // A link there is no better, wherever it leads.
+    fs::remove_file(&hook).unwrap();
+    std::os::unix::fs::symlink("/bin/true", &hook).unwrap();
+    site.has(
+        Severity::Error,
+        &changes(&above, &hook),
+        &format!("chmod o-w {above}"),
+    );
+}
+
+#[test]
+fn a_hook_that_belongs_to_somebody_else_or_to_a_group_is_told_of() {
+    if !nix::unistd::geteuid().is_root() {
+        // Only root can give files away.
+        return;
+    }
+    let (site, hook) = hooked("hook_before", 0o755);
+    std::os::unix::fs::chown(&hook, Some(2), None).unwrap();
+    let bin = format!("user bin can change {hook}, and turnabout runs {hook}");
+    let fix = format!("chown root {hook}");
+    site.has(Severity::Warning, &bin, &fix);
+    unit(&site, "nobody");
+    site.has(Severity::Error, &bin, &fix);
+    unit(&site, "bin");
+    let all = format!("{:?}", site.check());
+    assert!(!all.contains("user bin can change"), "{all}");
+    let (site, hook) = hooked("hook_before", 0o775);
+    std::os::unix::fs::chown(&hook, None, Some(2)).unwrap();
+    site.has(
+        Severity::Warning,
+        &format!("the group bin can change {hook}, and turnabout runs {hook}"),
+        &format!("chmod g-w {hook}"),
+    );
+}
