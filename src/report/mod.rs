@@ -30,7 +30,10 @@ use line::Reader;
 use target::{Stderr, Target};
 
 pub use escape::{Safe, safe, whole};
-pub use ledger::{Flow, Follow, LastResult, Ledger, SessionStatus, Status, StatusTotals as Totals};
+pub use ledger::{
+    Flow, Follow, LastResult, Ledger, Next, NextFetch, SessionStatus, Status,
+    StatusTotals as Totals, Wait,
+};
 pub use outcome::{Counter, Outcome, Role, State};
 pub use session::{Session, session_id};
 pub use syslog::Syslog;

@@ -546,6 +546,106 @@ fn status_sees_a_daemon_and_so_does_a_service_manager() {
     assert!(site.daemon().ended().0.success());
 }
 
+/// Somebody who looks on until this value is dropped.
+struct Onlooker(std::process::Child);
+
+impl Drop for Onlooker {
+    fn drop(&mut self) {
+        // Ended already is as good as killed.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// A span around now, in UTC: since an hour, until two hours from now.
+fn quiet_now() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let minute = now.unwrap().as_secs() / 60;
+    let clock = |minute: u64| format!("{:02}:{:02}", minute / 60 % 24, minute % 60);
+    format!("{}-{}", clock(minute - 60), clock(minute + 120))
+}
+
+#[test]
+fn status_tells_when_each_provider_is_fetched_from_next_and_what_that_waits_for() {
+    let (fine, later) = (Isp::new("453 none"), Isp::new("450 4.7.0 not now"));
+    let quiet = format!("quiet_hours = [{:?}]", quiet_now());
+    let mut site = Site::new(&[
+        ("fine", &fine, ""),
+        ("later", &later, "retry_first = \"5m\""),
+        ("night", &fine, &quiet),
+    ]);
+    site.run(&[], &[("TZ", "UTC")]);
+    site.has_ended(2);
+    let status = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_turnabout"));
+        command.arg("status").args(more).arg("--socket");
+        command.arg(site.directory.path().join("control"));
+        command
+    };
+    let json = || -> serde_json::Value {
+        let output = status(&["--json"]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let all = json();
+    let next = all["next"].as_array().unwrap();
+    let expected = [
+        ("fine", "interval", 0, 840.0..=900.0),
+        ("later", "failure", 1, 240.0..=300.0),
+        ("night", "quiet-hours", 0, 7000.0..=7200.0),
+    ];
+    assert_eq!(next.len(), expected.len(), "{all}");
+    for (one, (name, reason, failures, wait)) in next.iter().zip(expected) {
+        assert_eq!(one["name"], name, "{all}");
+        assert_eq!(one["reason"], reason, "{all}");
+        assert_eq!(one["failures"], failures, "{all}");
+        let seconds = one["wait"].as_f64().unwrap();
+        assert!(wait.contains(&seconds), "{all}");
+        // The moment is the one after the wait.
+        let at: jiff::Timestamp = one["at"].as_str().unwrap().parse().unwrap();
+        let apart = at.duration_since(jiff::Timestamp::now()).as_secs_f64() - seconds;
+        assert!(apart.abs() < 20.0, "{all}");
+    }
+
+    let output = status(&[]).output().unwrap();
+    let page = String::from_utf8(output.stdout).unwrap();
+    let row = |name: &str| -> Vec<String> {
+        let table = page.split("PROVIDER  NEXT").nth(1).unwrap();
+        let line = table.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    for (name, unit, end) in [
+        ("fine", "m", ["interval", "0"]),
+        ("later", "m", ["failure", "1"]),
+        ("night", "h", ["quiet-hours", "0"]),
+    ] {
+        let row = row(name);
+        assert!(row[1] == "in" && row[2].ends_with(unit), "{page}");
+        assert_eq!(row[row.len() - 2..], end, "{page}");
+    }
+
+    // Who looks on sees a fetch begin, and its end.
+    let file = site.path("watched");
+    let mut watch = status(&["--watch"]);
+    let watch = watch.stdout(fs::File::create(&file).unwrap()).spawn();
+    let _watch = Onlooker(watch.unwrap());
+    let block = || {
+        let text = fs::read_to_string(&file).unwrap();
+        text.rsplit("turnabout fetch ").next().unwrap().to_owned()
+    };
+    let watched = |words: &str| {
+        until(words, || block().contains(words).then_some(()));
+    };
+    watched("failure      1");
+    later.holds(true);
+    site.daemon.as_ref().unwrap().signal(Signal::SIGUSR1);
+    watched("running      1");
+    let held = json();
+    assert_eq!(held["next"][1]["reason"], "running", "{held}");
+    assert!(held["next"][1]["at"].is_null(), "{held}");
+    later.holds(false);
+    watched("failure      2");
+}
+
 #[test]
 fn a_daemon_without_a_provider_or_with_a_wrong_time_does_not_start() {
     let isp = Isp::new("453 none");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::report::{LastResult, SessionStatus, Status, Totals, whole};
+use crate::report::{LastResult, NextFetch, SessionStatus, Status, Totals, whole};
 
 /// What stands in the place of nothing.
 const NOTHING: &str = "-";
@@ -18,6 +18,10 @@ pub(super) fn text(status: &Status) -> String {
     if !status.last.is_empty() {
         out.push('\n');
         out.push_str(&last(status));
+    }
+    if !status.next.is_empty() {
+        out.push('\n');
+        out.push_str(&next(status));
     }
     out.push('\n');
     out.push_str(&totals(&status.totals, &status.since));
@@ -92,6 +96,21 @@ fn last(status: &Status) -> String {
             format!("{:.1}", one.seconds),
             one.session.clone(),
             one.end.clone(),
+        ]
+    }));
+    table(&rows)
+}
+
+fn next(status: &Status) -> String {
+    let mut rows = vec![["PROVIDER", "NEXT", "AT", "WAITS FOR", "FAILURES"].map(str::to_owned)];
+    rows.extend(status.next.iter().map(|one: &NextFetch| {
+        [
+            one.name.clone(),
+            one.wait
+                .map_or_else(|| NOTHING.to_owned(), |wait| format!("in {}", age(wait))),
+            one.at.clone().unwrap_or_else(|| NOTHING.to_owned()),
+            one.reason.clone(),
+            one.failures.to_string(),
         ]
     }));
     table(&rows)

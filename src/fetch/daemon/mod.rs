@@ -137,6 +137,7 @@ async fn stand(
     let mut sleep = Sleep::begin();
     tracing::info!(providers = rota.len(), "ready");
     start(&mut rota, &mut fetches, &shared);
+    shared.ledger.plan(rota.plan());
     notify::ready(&rota.to_string());
     loop {
         tokio::select! {
@@ -161,8 +162,10 @@ async fn stand(
             () = shared.stopping.told() => break,
         }
         start(&mut rota, &mut fetches, &shared);
+        shared.ledger.plan(rota.plan());
         notify::status(&rota.to_string());
     }
+    shared.ledger.plan(Vec::new());
     notify::stopping(stopping::TIME + hook::LAST);
     drop(asked);
     while let Some(ended) = fetches.join_next_with_id().await {

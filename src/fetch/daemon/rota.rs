@@ -5,6 +5,7 @@ use super::schedule::Course;
 use crate::config::Provider;
 use crate::control::{Asked, Request};
 use crate::fetch::{End, Report};
+use crate::report::{Next, whole};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -78,6 +79,22 @@ impl Rota {
     /// When the next fetch is due; nothing if every provider is being fetched from.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.iter().filter_map(Entry::due).min()
+    }
+
+    /// When it is whose turn, for those who look.
+    pub(super) fn plan(&self) -> Vec<Next> {
+        let present = self.0.iter().filter(|entry| !entry.gone);
+        present
+            .map(|entry| {
+                let (wait, failures) = entry.course.waits_for();
+                Next {
+                    name: whole(&entry.provider.name).to_string(),
+                    due: entry.due(),
+                    wait,
+                    failures,
+                }
+            })
+            .collect()
     }
 
     /// Begins what is due.

@@ -3,6 +3,7 @@
 use super::moment::Moment;
 use crate::config::{QuietHours, Schedule};
 use crate::fetch::End;
+use crate::report::Wait;
 use std::time::{Duration, Instant};
 
 /// How one provider's fetches have gone so far, and when the next is due.
@@ -17,6 +18,8 @@ pub(super) struct Course {
     again: bool,
     /// The fetch that is due was asked for: it does not wait for the end of the quiet hours.
     asked: bool,
+    /// What is due was put off until the quiet hours are over.
+    put_off: bool,
     /// What chance has added to the wait.
     jitter: Duration,
 }
@@ -31,6 +34,7 @@ impl Course {
             running: false,
             again: false,
             asked: false,
+            put_off: false,
             jitter: Duration::ZERO,
         }
     }
@@ -38,6 +42,28 @@ impl Course {
     /// When to fetch next; not known while a fetch runs.
     pub(super) fn due(&self) -> Option<Instant> {
         (!self.running).then_some(self.due)
+    }
+
+    /// What the next fetch waits for, and how many have failed since the last success.
+    pub(super) fn waits_for(&self) -> (Wait, u32) {
+        let wait = if self.running {
+            Wait::Running
+        } else if self.put_off {
+            Wait::QuietHours
+        } else if self.failures > 0 {
+            Wait::Failure
+        } else {
+            Wait::Interval
+        };
+        (wait, self.failures)
+    }
+
+    /// Sooner, if it is not sooner already.
+    fn hasten(&mut self, due: Instant) {
+        if due < self.due {
+            self.due = due;
+            self.put_off = false;
+        }
     }
 
     /// Takes the turn if it is time; never while a fetch runs.
@@ -53,7 +79,7 @@ impl Course {
         if self.running {
             self.again = true;
         } else {
-            self.due = self.due.min(now);
+            self.hasten(now);
             self.asked = true;
         }
     }
@@ -69,6 +95,7 @@ impl Course {
             self.due = end + self.jitter;
             // The jitter may have led into the next quiet hours; then there is nothing left to spread.
             self.due = now.end_of_quiet(quiet, self.due).unwrap_or(self.due);
+            self.put_off = true;
         }
     }
 
@@ -104,6 +131,7 @@ impl Course {
             base + self.jitter
         };
         self.due = now + wait;
+        self.put_off = false;
         wait
     }
 
@@ -114,9 +142,9 @@ impl Course {
         if self.running {
             self.again |= self.failures > 0;
         } else if self.failures > 0 {
-            self.due = self.due.min(now);
+            self.hasten(now);
         } else {
-            self.due = self.due.min(now + times.interval);
+            self.hasten(now + times.interval);
         }
     }
 
@@ -133,6 +161,7 @@ mod tests {
     use super::Course;
     use crate::config::{QuietHours, Schedule};
     use crate::fetch::End;
+    use crate::report::Wait;
     use jiff::tz::TimeZone;
     use jiff::{Timestamp, ToSpan};
     use proptest::prelude::*;
@@ -293,6 +322,32 @@ mod tests {
         course.ended(End::NoMail, now.at, 0.0);
         course.keep_quiet(&morning, &now);
         assert!(course.begin(now.at));
+    }
+
+    #[test]
+    fn what_a_fetch_waits_for_is_known_at_any_time() {
+        let start = Instant::now();
+        let morning = quiet("02:00-06:00");
+        let now = at("01:00:00", start);
+        let mut course = Course::new(times(), now.at);
+        assert!(course.begin(now.at));
+        assert_eq!(course.waits_for(), (Wait::Running, 0));
+        course.ended(End::NoMail, now.at, 0.0);
+        course.keep_quiet(&morning, &now);
+        assert_eq!(course.waits_for(), (Wait::Interval, 0));
+        let now = at("01:59:30", start);
+        course.keep_quiet(&morning, &now);
+        assert!(course.begin(now.at));
+        course.ended(End::TryLater, now.at, 0.0);
+        assert_eq!(course.waits_for(), (Wait::Failure, 1));
+        // One minute later it is quiet.
+        course.keep_quiet(&morning, &now);
+        assert_eq!(course.waits_for(), (Wait::QuietHours, 1));
+        // Somebody asks, and it fails again.
+        course.want(now.at);
+        assert!(course.begin(now.at));
+        course.ended(End::TryLater, now.at, 0.0);
+        assert_eq!(course.waits_for(), (Wait::Failure, 2));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The sessions of this process: those that are open, those that a mail server still has, how each customer or
-//! provider fared last, and what is counted.
+//! provider fared last, when it is fetched from next, and what is counted.
 //!
 //! What is kept is bounded: open sessions by the limits of the service, those that were left by [`LEFT`], the last
 //! results by the number of accounts or providers, the counts by their few labels.
@@ -8,6 +8,7 @@ mod book;
 mod figures;
 mod last;
 mod metrics;
+mod next;
 mod sheet;
 mod status;
 mod totals;
@@ -21,6 +22,7 @@ use super::outcome::{Counter, Role};
 
 pub(super) use book::Facts;
 pub use last::LastResult;
+pub use next::{Next, NextFetch, Wait};
 pub use status::{SessionStatus, Status, Totals as StatusTotals};
 
 use last::{Last, Past};
@@ -91,6 +93,7 @@ struct Rows {
     left: VecDeque<Facts>,
     last: BTreeMap<String, Last>,
     past: BTreeMap<String, Past>,
+    next_fetches: Vec<Next>,
     totals: Totals,
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::last::rfc_3339;
-use super::{Facts, Follow, LastResult, Ledger, lock};
+use super::{Facts, Follow, LastResult, Ledger, Next, NextFetch, lock};
 use crate::report::outcome::{Counter, Outcome};
 
 /// A service at one moment.
@@ -26,6 +26,9 @@ pub struct Status {
     pub sessions: Vec<SessionStatus>,
     /// The last result of each customer or provider, by name.
     pub last: Vec<LastResult>,
+    /// When a standing customer fetches from each provider next, by name.
+    #[serde(default)]
+    pub next: Vec<NextFetch>,
     /// What was counted since the start.
     pub totals: Totals,
 }
@@ -91,6 +94,7 @@ impl Ledger {
     #[must_use]
     pub fn status(&self) -> Status {
         let (mut sessions, last, totals) = self.copied();
+        let next = self.rows().next_fetches.iter().map(Next::shown).collect();
         sessions.sort_by_key(|facts| facts.started);
         Status {
             role: self.0.role.name().to_owned(),
@@ -100,6 +104,7 @@ impl Ledger {
             seconds: self.0.began.elapsed().as_secs_f64().round(),
             sessions: sessions.iter().filter_map(shown).collect(),
             last,
+            next,
             totals,
         }
     }
