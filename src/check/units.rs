@@ -94,9 +94,11 @@ pub(super) struct Fetcher {
 pub(super) fn fetchers(machine: &Machine) -> Vec<Fetcher> {
     let mut found = Vec::new();
     for unit in units(machine) {
-        let Some(user) = unit.value("User").filter(|_| unit.starts("fetch")) else {
+        if !unit.starts("fetch") {
             continue;
-        };
+        }
+        let user = unit.value("User").filter(|user| !user.is_empty());
+        let user = user.unwrap_or("root");
         let account = Account::find(user).map(|account| match unit.value("Group") {
             Some(group) => account.with_group(group),
             None => account,
