@@ -3,14 +3,11 @@
 //! Whoever is believed decides what the mail server takes for the peer's address, so nobody is by accident. The number
 //! that stands for every user whom this user namespace does not know is nobody's, and cannot be allowed.
 
+use crate::handoff::catch::receiver::everybody;
 use nix::unistd::{Uid, User, geteuid};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
 use std::io;
-
-/// The kernel's default for users of other namespaces.
-const OVERFLOW: u32 = 65534;
 
 /// Why a user cannot be allowed.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +42,7 @@ impl Allowed {
     /// # Errors
     /// A name that is nobody's, or the number that is everybody's.
     pub fn new(uids: &[u32], names: &[String]) -> Result<Self, AllowError> {
-        let everybody = fs::read_to_string("/proc/sys/kernel/overflowuid")
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(OVERFLOW);
+        let everybody = everybody();
         let mut allowed: BTreeSet<u32> = uids.iter().copied().collect();
         for name in names {
             allowed.insert(number(name)?);

@@ -1,7 +1,7 @@
 //! The socket in the shared directory: made here, and taken away at the end.
 
 use super::allow::Allowed;
-use nix::sys::stat::{Mode, umask};
+use crate::service::listen;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -18,6 +18,16 @@ pub enum ListenError {
     /// Something else is there.
     #[error("cannot listen on {0}: it is no socket (choose another name)")]
     NoSocket(PathBuf),
+    /// A service manager has opened another one.
+    #[error(
+        "cannot listen on {path}: the service manager's socket is {is} (name it so, or correct ListenStream=)"
+    )]
+    Elsewhere {
+        /// The socket that was named.
+        path: PathBuf,
+        /// The one that is open.
+        is: String,
+    },
     /// The system refuses.
     #[error(
         "cannot listen on {path}: {cause} (is the directory there, and may this user write in it?)"
@@ -35,7 +45,7 @@ pub enum ListenError {
 pub(super) struct Listener {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and number of the file.
+    /// Device and number of the file, if it is ours to remove.
     file: Option<(u64, u64)>,
 }
 
@@ -47,19 +57,37 @@ impl Listener {
             cause,
         };
         remove_stale(path)?;
-        // The socket has its mode from its first moment. A chmod would follow whatever somebody who may write in the
-        // shared directory has put in its place meanwhile, and we may be root.
-        let mask = if allowed.others() { 0o111 } else { 0o177 };
-        let before = umask(Mode::from_bits_truncate(mask));
-        let bound = StdListener::bind(path);
-        umask(before);
-        let bound = bound.map_err(refused)?;
-        bound.set_nonblocking(true).map_err(refused)?;
+        let mode = if allowed.others() { 0o666 } else { 0o600 };
+        let bound = listen::unix(path, mode).map_err(refused)?;
         let listener = UnixListener::from_std(bound).map_err(refused)?;
         Ok(Self {
             listener,
             path: path.to_owned(),
             file: identity(path),
+        })
+    }
+
+    /// Listens on what a service manager has opened there, with whatever mode it has; the file stays the manager's.
+    pub(super) fn given(listener: StdListener, path: &Path) -> Result<Self, ListenError> {
+        let refused = |cause| ListenError::Refused {
+            path: path.to_owned(),
+            cause,
+        };
+        let address = listener.local_addr().map_err(refused)?;
+        if address.as_pathname() != Some(path) {
+            return Err(ListenError::Elsewhere {
+                path: path.to_owned(),
+                is: address.as_pathname().map_or_else(
+                    || "without a path".to_owned(),
+                    |is| is.display().to_string(),
+                ),
+            });
+        }
+        listener.set_nonblocking(true).map_err(refused)?;
+        Ok(Self {
+            listener: UnixListener::from_std(listener).map_err(refused)?,
+            path: path.to_owned(),
+            file: None,
         })
     }
 }

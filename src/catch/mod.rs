@@ -20,11 +20,12 @@ pub use listener::ListenError;
 use crate::config::{CommandPeer, is_postfix_sendmail_bs};
 use crate::handoff::HandoffError;
 use crate::handoff::exec::Exec;
-use crate::service::{inherited, notify};
+use crate::service::{self, StartError, inherited, notify};
 use caller::Caller;
 use listener::Listener;
 use orphans::Orphans;
 use std::io;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub struct Options {
     pub command_peer: Option<CommandPeer>,
     /// Who may send connections.
     pub allowed: Allowed,
+    /// Whether the peer of a connection may be a loopback address.
+    pub allow_loopback: bool,
     /// How many may be waiting or running at the same time.
     pub most: usize,
     /// How long sessions may go on after SIGTERM.
@@ -62,6 +65,9 @@ pub enum CatchError {
     /// The command cannot be run, or must not.
     #[error(transparent)]
     Command(#[from] HandoffError),
+    /// What a service manager has opened is not what is needed.
+    #[error(transparent)]
+    Started(#[from] StartError),
     /// The socket is not to be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -74,6 +80,7 @@ pub enum CatchError {
 struct Shared {
     exec: Exec,
     allowed: Allowed,
+    allow_loopback: bool,
     slots: Arc<Semaphore>,
     orphans: Orphans,
     stopping: watch::Receiver<bool>,
@@ -85,13 +92,13 @@ struct Shared {
 /// Whatever makes a start impossible; see [`CatchError`].
 pub fn run(options: Options) -> Result<(), CatchError> {
     inherited::note();
-    inherited::close();
+    let given = service::unix_listener()?;
     let exec = command(&options)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     // One thread: a question to the mail server's program and the burial of orphans never happen at the same time.
-    LocalSet::new().block_on(&runtime, receive(options, exec))
+    LocalSet::new().block_on(&runtime, receive(options, given, exec))
 }
 
 /// Whether the mail server can be run, as far as that is known before anybody calls.
@@ -112,8 +119,15 @@ fn command(options: &Options) -> Result<Exec, HandoffError> {
     Ok(exec)
 }
 
-async fn receive(options: Options, exec: Exec) -> Result<(), CatchError> {
-    let listener = Listener::bind(&options.socket, &options.allowed)?;
+async fn receive(
+    options: Options,
+    given: Option<UnixListener>,
+    exec: Exec,
+) -> Result<(), CatchError> {
+    let listener = match given {
+        Some(given) => Listener::given(given, &options.socket)?,
+        None => Listener::bind(&options.socket, &options.allowed)?,
+    };
     let (mut term, mut int) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
@@ -128,6 +142,7 @@ async fn receive(options: Options, exec: Exec) -> Result<(), CatchError> {
     let shared = Rc::new(Shared {
         exec,
         allowed: options.allowed,
+        allow_loopback: options.allow_loopback,
         slots: Arc::new(Semaphore::new(options.most)),
         orphans: Orphans::watch()?,
         stopping,

@@ -2,7 +2,9 @@
 
 use super::Shared;
 use super::caller::{Caller, Refusal};
-use crate::handoff::catch::words::{Carried, Connection, INBOUND, Offer, VERSION, Word};
+use crate::handoff::catch::words::{
+    Carried, Connection, INBOUND, Offer, VERSION, Word, names_this_machine,
+};
 use crate::handoff::exec::{Ready, Running};
 use crate::report;
 use crate::wire::received;
@@ -73,7 +75,9 @@ async fn wanted(caller: &mut Caller, shared: &Shared) -> Result<Option<Taken>, R
             return Err(Refusal::new("turnabout catch is stopping"));
         }
     };
-    let running = start(caller, &connection, &offer, ready)?;
+    was_offered(&connection, &offer)?;
+    may_be_told(&connection, shared.allow_loopback)?;
+    let running = start(caller, &connection, ready)?;
     Ok(Some(Taken {
         connection,
         running,
@@ -115,26 +119,40 @@ fn ready(offer: &Offer, shared: &Shared) -> Result<(Ready, OwnedSemaphorePermit)
     ))
 }
 
-/// Holds the descriptor against the record, and starts the mail server on it.
-fn start(
-    caller: &mut Caller,
-    connection: &Connection,
-    offer: &Offer,
-    ready: Ready,
-) -> Result<Running, Refusal> {
+fn was_offered(connection: &Connection, offer: &Offer) -> Result<(), Refusal> {
     if connection.version != VERSION || connection.direction != offer.direction {
         return Err(Refusal::new(
             "the record is not of the version and direction agreed on",
         ));
     }
+    if connection.carried == Carried::Relay && !offer.relay {
+        return Err(Refusal::new("a relay carries it, which was not offered"));
+    }
+    Ok(())
+}
+
+/// A mail server trusts its own machine, and relays anything for it (rule C9). Behind a relay nobody here can see whether
+/// it is so.
+fn may_be_told(connection: &Connection, allow_loopback: bool) -> Result<(), Refusal> {
+    let reason = match connection.carried {
+        _ if !names_this_machine(connection.peer) => return Ok(()),
+        Carried::Plain | Carried::Kernel if allow_loopback => return Ok(()),
+        Carried::Plain | Carried::Kernel => "the mail server would trust it (see --allow-loopback)",
+        Carried::Relay => "a relay carries it, so that it may be anybody's",
+    };
+    let ip = connection.peer.ip();
+    Err(Refusal::new(format!(
+        "the peer is said to be {ip}, and {reason}"
+    )))
+}
+
+/// Holds the descriptor against the record, and starts the mail server on it.
+fn start(caller: &mut Caller, connection: &Connection, ready: Ready) -> Result<Running, Refusal> {
     let descriptor = caller.descriptor()?;
     let (peer, local): (SocketAddr, SocketAddr) = (connection.peer, connection.local);
     let unfit = |unfit: received::Unfit| Refusal::new(unfit.to_string());
     let refused = |error: &dyn std::fmt::Display| Refusal::new(error.to_string());
     let running = match connection.carried {
-        Carried::Relay if !offer.relay => {
-            return Err(Refusal::new("a relay carries it, which was not offered"));
-        }
         Carried::Relay => {
             let end = received::relay_end(descriptor).map_err(unfit)?;
             ready.commit_relayed(end.as_fd(), (peer, local))
@@ -180,6 +198,8 @@ async fn run(mut caller: Caller, taken: Taken, shared: &Shared) {
     let seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     match over.child {
         Ok(()) => tracing::info!(session, seconds, "session ended"),
-        Err(error) => tracing::warn!(session, seconds, %error, "session ended"),
+        Err(failed) => {
+            tracing::warn!(session, seconds, error = %failed.error, "session ended");
+        }
     }
 }

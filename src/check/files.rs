@@ -73,7 +73,7 @@ pub(super) fn service(
 /// Where processes see each other, so that a customer is served by one of them at a time.
 fn runtime(directory: &Path, user: &Account, findings: &mut Findings) {
     let place = directory.display().to_string();
-    let fix = format!("install -d -o {} -m 755 {place}", user.name);
+    let fix = format!("install -d -o {} -m 750 {place}", user.name);
     if !directory.exists() {
         findings
             .note(
@@ -92,6 +92,22 @@ fn runtime(directory: &Path, user: &Account, findings: &mut Findings) {
                 ),
             )
             .fix(fix);
+    }
+    let others = changeable_by_others(directory).map(|at| (at, "any user".to_owned(), "o-w"));
+    let group = || {
+        let (at, group) = changeable_by_group(directory)?;
+        Some((at, format!("the group {group}"), "g-w"))
+    };
+    if let Some((at, who, mode)) = others.or_else(group) {
+        let at = at.display();
+        findings
+            .warning(
+                directory.display().to_string(),
+                format!(
+                    "{who} can change {at}, and take locks away by which a customer is served once at a time"
+                ),
+            )
+            .fix(format!("chmod {mode} {at}"));
     }
 }
 

@@ -11,6 +11,7 @@
 //! ```
 
 mod access;
+mod courier;
 mod exim;
 mod files;
 mod finding;

@@ -8,7 +8,7 @@ use super::finding::Findings;
 use super::machine::Machine;
 use super::postfix;
 use super::tls::is_here;
-use super::{access, exim};
+use super::{access, courier, exim};
 use crate::config::{CustomerHandoff, Provider, ProviderTls, from_hosts};
 use crate::handoff::customer;
 use crate::handoff::exec::is_exim;
@@ -46,8 +46,8 @@ pub(super) async fn exec(
         postfix::customer::by_itself(provider, command, user, machine, findings).await;
     } else if name.starts_with("sendmail") {
         sendmail(provider, user, &place, machine, findings);
-    } else if command.iter().any(|word| word.contains("courieresmtpd")) {
-        courier(command, &place, machine, findings);
+    } else if let Some(by) = courier::starts(&real, command) {
+        courier::check(&by, user, &place, machine, findings);
     } else {
         findings.note(
             place,
@@ -130,44 +130,4 @@ fn qualified(machine: &Machine) -> bool {
     let name = name.trim();
     let hosts = machine.read("/etc/hosts").unwrap_or_default();
     name.contains('.') || from_hosts(name, &hosts).is_some()
-}
-
-/// Courier's courieresmtpd.
-fn courier(command: &[String], place: &str, machine: &Machine, findings: &mut Findings) {
-    if command.iter().any(|word| word.contains("RELAYCLIENT")) {
-        findings
-            .error(place, "RELAYCLIENT in the environment, even empty, lets the provider relay through this machine")
-            .fix("no RELAYCLIENT in command");
-    }
-    let file = "/etc/courier/esmtpd";
-    let settings = machine.read(file).unwrap_or_default();
-    let lines = || {
-        settings
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.starts_with('#'))
-    };
-    if lines().any(|line| line.starts_with("RELAYCLIENT") || line.starts_with("export RELAYCLIENT"))
-    {
-        findings
-            .error(file, "it sets RELAYCLIENT, which, even empty, lets the provider relay through this machine")
-            .fix("#RELAYCLIENT");
-    }
-    if lines().any(|line| line == "BOFHCHECKDNS=1") {
-        findings
-            .warning(file, "BOFHCHECKDNS=1 refuses mail whose sender's domain cannot be looked up at this moment, and the provider returns it")
-            .fix("BOFHCHECKDNS=0");
-    }
-    let sockets = [
-        "/run/courier/authdaemon/socket",
-        "/var/run/courier/authdaemon/socket",
-    ];
-    if !sockets.iter().any(|socket| machine.path(socket).exists()) {
-        findings
-            .warning(
-                "courier-authdaemon",
-                "authdaemond does not run, and without it every recipient is put off with 450",
-            )
-            .fix("systemctl start courier-authdaemon");
-    }
 }

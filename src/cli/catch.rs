@@ -21,6 +21,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     allow_user: Vec<String>,
 
+    /// The provider may have a loopback address, as at the end of a tunnel: the command relays for nobody there.
+    #[arg(long)]
+    allow_loopback: bool,
+
     /// How many connections may be waiting or open at the same time.
     #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
     most: u16,
@@ -37,7 +41,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
     stop_time: std::time::Duration,
 
-    /// Where to listen, in a directory that both containers share.
+    /// Where to listen, in a directory that both containers share; systemd may have opened it.
     #[arg(value_name = "SOCKET")]
     socket: PathBuf,
 
@@ -70,6 +74,7 @@ impl Args {
                 Peer::Environment => CommandPeer::Environment,
             }),
             allowed,
+            allow_loopback: self.allow_loopback,
             most: usize::from(self.most),
             stop_time: self.stop_time,
         };
@@ -83,7 +88,7 @@ impl Args {
 /// Whose fault a start that failed is.
 fn exit(error: &CatchError) -> Exit {
     match error {
-        CatchError::Command(_) => Exit::Config,
+        CatchError::Command(_) | CatchError::Started(_) => Exit::Config,
         CatchError::Listen(_) => Exit::Unavailable,
         CatchError::Start(_) => Exit::Internal,
     }

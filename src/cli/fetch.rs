@@ -107,6 +107,10 @@ struct Options {
     #[arg(long, value_name = "SOCKET", requires = "host")]
     socket: Option<String>,
 
+    /// With catch: the user with this number runs it [default: root, our own, or the owner of the socket's directory].
+    #[arg(long, value_name = "UID", requires = "host")]
+    receiver_uid: Option<u32>,
+
     /// With exec: the user to run the command as.
     #[arg(long, value_name = "USER", requires = "host")]
     command_user: Option<String>,
@@ -123,8 +127,8 @@ struct Options {
     #[arg(long, value_name = "VERSION", requires = "host")]
     proxy: Option<String>,
 
-    /// With --proxy none: the mail server may take the provider for this machine.
-    #[arg(long, requires = "proxy")]
+    /// With --proxy none, or catch: the mail server may take the provider for this machine.
+    #[arg(long, requires = "host")]
     i_know: bool,
 
     /// The name to say EHLO with [default: this machine's, or its address].
@@ -199,6 +203,7 @@ impl Options {
             relay_to: self.relay_to,
             proxy: self.proxy,
             i_know: self.i_know,
+            receiver_uid: self.receiver_uid,
             hostname: self.hostname,
         }
         .provider()

@@ -21,6 +21,10 @@ pub enum CustomerHandoff {
     Catch {
         /// Where it listens.
         socket: PathBuf,
+        /// The number of the user that it must be; `None`: root, our own, or the owner of the socket's directory.
+        receiver: Option<u32>,
+        /// The provider may have a loopback address: it is reached through a tunnel, and the operator knows.
+        tunnel: bool,
     },
     /// Start a program with the connection on descriptors 0 and 1.
     Exec {
@@ -87,16 +91,15 @@ enum Way {
 }
 
 /// The keys that belong to some kinds of hand-off alone.
-const OWN: [(&[Way], &[&Key]); 3] = [
+const OWN: [(&[Way], &[&Key]); 5] = [
     (&[Way::Pass, Way::Catch], &[&keys::SOCKET]),
     (
         &[Way::Exec],
         &[&keys::COMMAND, &keys::COMMAND_USER, &keys::COMMAND_PEER],
     ),
-    (
-        &[Way::Relay],
-        &[&keys::RELAY_TO, &keys::PROXY, &keys::I_KNOW],
-    ),
+    (&[Way::Relay], &[&keys::RELAY_TO, &keys::PROXY]),
+    (&[Way::Catch], &[&keys::RECEIVER_UID]),
+    (&[Way::Catch, Way::Relay], &[&keys::I_KNOW]),
 ];
 
 pub(super) fn read(section: &Section<'_>) -> Result<CustomerHandoff, ConfigError> {
@@ -130,7 +133,14 @@ pub(super) fn read(section: &Section<'_>) -> Result<CustomerHandoff, ConfigError
             ));
         }
         let socket = section.required_path(&keys::SOCKET)?;
-        return Ok(CustomerHandoff::Catch { socket });
+        let receiver = section
+            .has(&keys::RECEIVER_UID)
+            .then(|| section.number(&keys::RECEIVER_UID, 0, u32::MAX - 1));
+        return Ok(CustomerHandoff::Catch {
+            socket,
+            receiver: receiver.transpose()?,
+            tunnel: section.switch(&keys::I_KNOW)?,
+        });
     }
     if way == Way::Relay {
         let (to, proxy) = mail_server::read(section)?;

@@ -200,11 +200,12 @@ keys! {
     SERVE_LANDLOCK = Serve."landlock" Switch Value("true");
         "Confine the process, once it has started, to the files it needs, where the kernel has Landlock. It is done \
         with handoff = \"postfix-cache\" only: Exim, which turnabout starts, needs more."
-    SERVE_RUNTIME = Serve."runtime_directory" Path Value(r#""/run/turnabout""#);
+    SERVE_RUNTIME = Serve."runtime_directory" Path Value(r#""/run/turnabout/serve""#);
         "Where the processes of this service tell one another which customer is being served, so that none is served \
         twice at a time however many there are (inetd starts one for each connection). It belongs to the service's \
-        user, and is made if turnabout is started as root and it is not there. Nothing in it is needed after a restart."
-    SERVE_CONTROL = Serve."control" Text Value(r#""/run/turnabout/serve.sock""#);
+        user, nobody else may write there, and it is made if turnabout is started as root and it is not there. Nothing in \
+        it is needed after a restart."
+    SERVE_CONTROL = Serve."control" Text Value(r#""/run/turnabout/serve/control.sock""#);
         "The socket on which turnabout status asks this service. Only root, the service's own user and members of the \
         socket's group are answered. Where it cannot be made the service goes on without it. \"none\" makes none."
     SERVE_METRICS = Serve."metrics" Text Unset("no metrics on a port");
@@ -284,7 +285,7 @@ keys! {
     FETCH_STATE = Fetch."state_directory" Path Value(r#""/var/lib/turnabout""#);
         "Where is kept what is worth to know the next time: which providers the kernel's TLS could not serve. It is made \
         when it is needed; nothing is lost with it."
-    FETCH_CONTROL = Fetch."control" Text Value(r#""/run/turnabout/fetch.sock""#);
+    FETCH_CONTROL = Fetch."control" Text Value(r#""/run/turnabout/fetch/control.sock""#);
         "With fetch --daemon: the socket on which turnabout status asks it. Only root, the daemon's own user and members \
         of the socket's group are answered. Where it cannot be made the daemon goes on without it. \"none\" makes none."
     FETCH_METRICS = Fetch."metrics" Text Unset("no metrics on a port");
@@ -351,17 +352,21 @@ keys! {
         "With postfix-pass: the socket of a service of type pass in Postfix's master.cf. It lies in a directory \
         that only root and Postfix's own user can enter. With catch, where it has no default: the socket of turnabout catch, \
         in a directory that both containers share and where only the two may write."
+    RECEIVER_UID = Provider."receiver_uid" Number Unset("root, the user that runs turnabout, or the owner of the socket's directory");
+        "With catch: the number of the user that runs turnabout catch. Nobody else is given a connection who listens on \
+        the socket."
     COMMAND = Provider."command" List Unset("must be given with exec");
         "With exec: the program, by its absolute path, and its arguments, for example [\"/usr/sbin/exim4\", \"-bs\"]. \
-        No shell is involved. Postfix's sendmail -bs is refused, since it takes whoever talks to it for \
+        No shell is involved, except that one reads the settings of Courier's courieresmtpd. Postfix's sendmail -bs is \
+        refused, since it takes whoever talks to it for \
         a local user and would relay anything."
     COMMAND_USER = Provider."command_user" Text Unset("the user that runs turnabout");
         "With exec: the user to run the program as."
     COMMAND_PEER = Provider."command_peer" Text Unset("told from the program's name");
         "With exec, for the relay: how the program learns the provider's address, since it cannot ask the kernel then. \
         \"exim\": by -oMa and -oMi behind its other arguments. \"environment\": by TCPREMOTEIP and its like (UCSPI), \
-        as qmail-smtpd and its kin read them. A program that can do neither is not started: it would take the \
-        provider for somebody on this machine."
+        as qmail-smtpd and its kin read them. Exim and Courier are known by their names. A program that can do neither is \
+        not started: it would take the provider for somebody on this machine."
     RELAY_TO = Provider."relay_to" Text Unset("must be given with relay");
         "With relay: where the mail server listens, as \"127.0.0.1:2525\", \"mail.example.org:2525\" or \
         \"unix:/run/mail.sock\"; an IPv6 address stands in brackets. The port is one of its own, where it expects the PROXY \
@@ -372,7 +377,9 @@ keys! {
         this machine. \"none\" sends no header, and needs i_know."
     I_KNOW = Provider."i_know" Switch Value("false");
         "With relay and proxy = \"none\": true says that the mail server may take the provider for this machine. \
-        A mail server that trusts this machine, as most do, relays anything for the provider then."
+        A mail server that trusts this machine, as most do, relays anything for the provider then. With catch: true says \
+        that the provider is reached at a loopback address, as at the end of a tunnel, which the mail server is told; \
+        turnabout catch takes it with --allow-loopback only."
     HANDOFF_TLS = Provider."handoff_tls" Text Value(r#""auto""#);
         "Who encrypts after the turn. \"kernel\": the mail server gets the TCP connection itself and the kernel encrypts; \
         a session that it cannot carry is refused. \"relay\": turnabout encrypts, and the mail server \
@@ -389,4 +396,18 @@ keys! {
         "With fetch --daemon: the longest wait after failures. What will not mend by itself, such as a wrong password, waits \
         this long from the first, or interval if that is longer: a password that is tried again and again may lock the \
         account."
+    QUIET_HOURS = Provider."quiet_hours" List Value("[]");
+        "With fetch --daemon: spans of the day in local time, such as \"22:00-06:00\", in which no fetch begins by itself. \
+        One that is due then is made at the end, with the jitter that it had. SIGUSR1 and fetch --now are obeyed all the \
+        same."
+    HOOK_BEFORE = Provider."hook_before" List Unset("nothing runs");
+        "A program by its absolute path, and its arguments, to run before the provider is dialled, for example to bring up \
+        a line; no shell is involved. If it fails or takes longer than hook_time nobody is dialled, and the fetch has \
+        failed with 75. What it is told is in turnabout-fetch(8)."
+    HOOK_AFTER = Provider."hook_after" List Unset("nothing runs");
+        "The same when the fetch has ended, well or not, and also if hook_before failed, so that a line is put down again: \
+        how the fetch ended stands in its environment. That it fails is a warning in the log and changes nothing."
+    HOOK_TIME = Provider."hook_time" Duration Value(r#""60s""#);
+        "How long each of the two may take; then it is ended with everything it has started, unless that has left its \
+        process group."
 }

@@ -40,6 +40,8 @@ pub struct ProviderOptions {
     pub handoff: Option<String>,
     /// Key `socket`.
     pub socket: Option<String>,
+    /// Key `receiver_uid`.
+    pub receiver_uid: Option<u32>,
     /// Key `command`.
     pub command: Vec<String>,
     /// Key `command_user`.
@@ -104,7 +106,7 @@ impl ProviderOptions {
             let nodes: Vec<Node> = nodes.collect();
             (!nodes.is_empty()).then_some(Value::List(nodes))
         };
-        let pairs: [(&Key, Option<Value>); 21] = [
+        let pairs: [(&Key, Option<Value>); 22] = [
             (&keys::HOST, text(self.host)),
             (
                 &keys::PORT,
@@ -126,6 +128,10 @@ impl ProviderOptions {
             ),
             (&keys::HANDOFF, text(self.handoff)),
             (&keys::SOCKET, text(self.socket)),
+            (
+                &keys::RECEIVER_UID,
+                self.receiver_uid.map(|uid| Value::Number(uid.into())),
+            ),
             (&keys::COMMAND, list(self.command)),
             (&keys::COMMAND_USER, text(self.command_user)),
             (&keys::COMMAND_PEER, text(self.command_peer)),

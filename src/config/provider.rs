@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 use super::handoff::{self, CustomerHandoff};
+use super::hooks::Hooks;
 use super::keys;
 use super::login;
 use super::mail_server;
+use super::quiet::QuietHours;
 use super::schedule::Schedule;
 use super::secret::SecretSource;
 use super::section::Section;
@@ -57,6 +59,10 @@ pub struct Provider {
     pub state_directory: PathBuf,
     /// When a standing customer fetches from it.
     pub schedule: Schedule,
+    /// When a standing customer does not, unless it is asked.
+    pub quiet_hours: QuietHours,
+    /// What to run round each fetch from it.
+    pub hooks: Hooks,
 }
 
 /// `[fetch]`: what holds for every provider.
@@ -144,6 +150,8 @@ impl Provider {
             hostname: common.hostname,
             state_directory: common.state_directory,
             schedule: Schedule::read(section)?,
+            quiet_hours: QuietHours::read(section)?,
+            hooks: Hooks::read(section)?,
         })
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Asked, Listener, MetricsListener, Request, textfile};
+use super::{Asked, Asker, Listener, MetricsListener, Request, TIME, answer_beside, textfile};
 use crate::report::Ledger;
 
 /// How often the file is written.
@@ -76,17 +76,27 @@ impl Desk {
 
 /// Answers for the status; whoever wants a fetch is passed on to who fetches.
 async fn status(listener: Listener, ledger: Ledger, now: Option<Sender<Asked>>) {
+    let mut askers = JoinSet::new();
     loop {
-        let asked = listener.accept().await;
-        match (&asked.request, &now) {
-            (Request::Status, _) => asked.answer(&ledger.status()).await,
-            // One that is stopping takes no more: the connection is closed.
-            (Request::Now { .. }, Some(now)) => drop(now.send(asked).await),
-            (Request::Now { .. }, None) => {
-                asked
-                    .refuse("this service fetches nothing (ask the one that turnabout fetch --daemon is)")
-                    .await;
-            }
+        let asker = listener.accept().await;
+        answer_beside(&mut askers, answer(asker, ledger.clone(), now.clone())).await;
+    }
+}
+
+async fn answer(asker: Asker, ledger: Ledger, now: Option<Sender<Asked>>) {
+    let Some(asked) = asker.request().await else {
+        return;
+    };
+    match (&asked.request, now) {
+        (Request::Status, _) => asked.answer(&ledger.status()).await,
+        // One that is stopping, or has no time, takes no more: the connection is closed.
+        (Request::Now { .. }, Some(now)) => drop(now.send_timeout(asked, TIME).await),
+        (Request::Now { .. }, None) => {
+            asked
+                .refuse(
+                    "this service fetches nothing (ask the one that turnabout fetch --daemon is)",
+                )
+                .await;
         }
     }
 }

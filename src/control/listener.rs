@@ -5,7 +5,6 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 
-use nix::sys::stat::{Mode, umask};
 use nix::unistd::Gid;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -14,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::peer::may_ask;
 use super::{ControlError, REQUEST, Refusal, Request, TIME};
+use crate::service::listen;
 
 /// For the owner and the group.
 const MODE: u32 = 0o660;
@@ -27,6 +27,10 @@ pub struct Listener {
     file: (u64, u64),
     group: Gid,
 }
+
+/// Somebody who may ask, and has said nothing so far.
+#[derive(Debug)]
+pub struct Asker(UnixStream);
 
 /// A request from somebody who may ask.
 #[derive(Debug)]
@@ -50,10 +54,7 @@ impl Listener {
         // It gets its mode before its name: nobody else can connect in between. A dead service's file goes with that.
         let new = beside(path);
         fs::remove_file(&new).ok();
-        // By the mask, for a chmod would follow whatever somebody who may write there has put in its place.
-        let before = umask(Mode::from_bits_truncate(!MODE & 0o777));
-        let bound = UnixListener::bind(&new);
-        umask(before);
+        let bound = listen::unix(&new, MODE).and_then(UnixListener::from_std);
         let listener = bound.map_err(failed)?;
         if let Err(error) = fs::rename(&new, path) {
             fs::remove_file(&new).ok();
@@ -74,8 +75,8 @@ impl Listener {
         &self.path
     }
 
-    /// The next request. Whoever may not ask, or asks for nothing that is known, is dealt with here.
-    pub async fn accept(&self) -> Asked {
+    /// The next who asks. Whoever may not is dealt with here.
+    pub async fn accept(&self) -> Asker {
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -85,11 +86,8 @@ impl Listener {
                     continue;
                 }
             };
-            if !may_ask(&stream, self.group) {
-                continue;
-            }
-            if let Some(asked) = read(stream).await {
-                return asked;
+            if may_ask(&stream, self.group) {
+                return Asker(stream);
             }
         }
     }
@@ -113,19 +111,23 @@ fn beside(path: &Path) -> PathBuf {
     name.into()
 }
 
-async fn read(mut stream: UnixStream) -> Option<Asked> {
-    let mut line = String::new();
-    let read = async {
-        let mut reader = BufReader::new((&mut stream).take(REQUEST));
-        reader.read_line(&mut line).await
-    };
-    timeout(TIME, read).await.ok()?.ok()?;
-    match serde_json::from_str(&line) {
-        Ok(request) => Some(Asked { request, stream }),
-        Err(error) => {
-            let error = format!("this is no request: {error}");
-            write(stream, &Refusal { error }).await;
-            None
+impl Asker {
+    /// The request, which must have come in [`TIME`]. Whoever asks for nothing that is known is told so here.
+    pub async fn request(self) -> Option<Asked> {
+        let Self(mut stream) = self;
+        let mut line = String::new();
+        let read = async {
+            let mut reader = BufReader::new((&mut stream).take(REQUEST));
+            reader.read_line(&mut line).await
+        };
+        timeout(TIME, read).await.ok()?.ok()?;
+        match serde_json::from_str(&line) {
+            Ok(request) => Some(Asked { request, stream }),
+            Err(error) => {
+                let error = format!("this is no request: {error}");
+                write(stream, &Refusal { error }).await;
+                None
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The metrics on a TCP port, for a Prometheus on this machine or in this network.
 //!
-//! This is no web server: it answers `GET /metrics` by HTTP/1.0, one connection after the other, each in [`TIME`] and
+//! This is no web server: it answers `GET /metrics` by HTTP/1.0, a few connections at the same time, each in [`TIME`] and
 //! with a request of [`HEAD`] octets at most.
 
 use std::io;
@@ -8,10 +8,12 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::TIME;
+use super::{TIME, answer_beside};
 use crate::report::Ledger;
+use crate::service::listen;
 
 /// The longest head of a request.
 const HEAD: usize = 8 * 1024;
@@ -32,16 +34,7 @@ impl MetricsListener {
     /// # Errors
     /// The address is not to be had.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let domain = socket2::Domain::for_address(address);
-        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        Ok(Self(socket.into()))
+        listen::tcp(address, BACKLOG).map(Self)
     }
 
     /// Where it listens: port 0 has become a number.
@@ -61,12 +54,17 @@ impl MetricsListener {
                 return;
             }
         };
+        let mut askers = JoinSet::new();
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    if timeout(TIME, serve(stream, &ledger)).await.is_err() {
-                        tracing::debug!("somebody asked for metrics and did not take them");
-                    }
+                    let ledger = ledger.clone();
+                    let answer = async move {
+                        if timeout(TIME, serve(stream, &ledger)).await.is_err() {
+                            tracing::debug!("somebody asked for metrics and did not take them");
+                        }
+                    };
+                    answer_beside(&mut askers, answer).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection for metrics");

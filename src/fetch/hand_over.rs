@@ -1,11 +1,15 @@
 //! After the provider's 250: the connection goes to the mail server here, and its end is waited for.
 
+use super::heard::{Heard, received_before};
 use super::memory::Note;
 use super::report::{End, Report};
-use super::talk::{Stop, Talk, lost};
+use super::stop::{Stop, lost};
+use super::talk::Talk;
 use crate::control::follow;
+use crate::handoff::HandoffError;
 use crate::handoff::catch::words::About;
 use crate::handoff::customer::{Carried, Taken};
+use crate::handoff::exec::Failed;
 use crate::tls::HandoffTls;
 use crate::wire::follow::Followed;
 use crate::wire::{Carriage, RelayEnd, RelayView, Way, Wire};
@@ -44,6 +48,7 @@ pub(super) async fn hand_over(mut talk: Talk<'_>, report: &mut Report) -> Result
         &talk.hostname,
     )
     .await?;
+    let before = received_before(&wire);
     let about = About {
         session: talk.id,
         provider: &talk.provider.name,
@@ -62,6 +67,7 @@ pub(super) async fn hand_over(mut talk: Talk<'_>, report: &mut Report) -> Result
     let to = talk.provider.handoff.name();
     talk.closing.handoff(to);
     talk.closing.carried(carriage.name());
+    let heard = Heard::new(view.clone(), before);
     talk.closing.handed_over(follow(view));
     tracing::info!(
         session = talk.id,
@@ -73,13 +79,13 @@ pub(super) async fn hand_over(mut talk: Talk<'_>, report: &mut Report) -> Result
     let stopping = &talk.shared.stopping;
     let Carriage::Relay(relay) = carriage else {
         return tokio::select! {
-            end = followed(taken, to, &talk.note, talk.id) => end,
+            end = followed(taken, to, heard, &talk.note, talk.id) => end,
             // It goes on without us.
             () = stopping.told() => Ok(turned(to, "session still open")),
         };
     };
     let end = tokio::select! {
-        end = relayed(taken, &relay) => end,
+        end = relayed(taken, &relay, heard, talk.id) => end,
         () = stopping.at_once() => Err("stopped while it was open".to_owned()),
     };
     if relay.starttls_offered() {
@@ -140,12 +146,31 @@ async fn decided(
     }
 }
 
+/// Was the session held, whatever the mail server's exit code says of the mail in it?
+fn held(child: Result<(), Failed>, heard: bool, id: &str) -> Result<(), HandoffError> {
+    match child {
+        Err(failed) if failed.is_about_mail(heard) => {
+            tracing::warn!(
+                session = id,
+                code = %failed.error,
+                "the session was held, and the mail server refused something in it"
+            );
+            Ok(())
+        }
+        Err(failed) => Err(failed.error),
+        Ok(()) => Ok(()),
+    }
+}
+
 /// Waits for the end of a session that our relay carries.
-async fn relayed(taken: Carried, relay: &RelayView) -> Result<(), String> {
+async fn relayed(taken: Carried, relay: &RelayView, heard: Heard, id: &str) -> Result<(), String> {
     let child = async {
         match taken {
             Carried::Passed(_) => Ok(()),
-            Carried::Running(child) => child.wait().await.child,
+            Carried::Running(child) => {
+                let (over, heard) = heard.during(child.wait()).await;
+                held(over.child, heard, id)
+            }
         }
     };
     let (child, end) = tokio::join!(child, relay.ended());
@@ -156,14 +181,20 @@ async fn relayed(taken: Carried, relay: &RelayView) -> Result<(), String> {
 }
 
 /// Waits for the end of a session that goes on without us.
-async fn followed(taken: Carried, to: &str, note: &Note, id: &str) -> Result<Stop, Stop> {
+async fn followed(
+    taken: Carried,
+    to: &str,
+    heard: Heard,
+    note: &Note,
+    id: &str,
+) -> Result<Stop, Stop> {
     match taken {
         Carried::Running(child) => {
-            let over = child.wait().await;
+            let (over, heard) = heard.during(child.wait()).await;
             if over.control_record {
                 note.write(id);
             }
-            match over.child {
+            match held(over.child, heard, id) {
                 Ok(()) => Ok(turned(to, "session ended")),
                 Err(error) => Err(Stop(End::TryLater, error.to_string())),
             }

@@ -3,11 +3,14 @@
 mod daemon;
 mod dial;
 mod hand_over;
+mod heard;
+mod hook;
 mod memory;
 pub mod probe;
 mod report;
 mod secure;
 mod session;
+mod stop;
 mod stopping;
 mod talk;
 

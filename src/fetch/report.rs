@@ -2,13 +2,12 @@
 
 use crate::config::Provider;
 use crate::report::Outcome;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::fmt;
 use std::time::Duration;
 
 /// How a fetch ended; decides the exit code (sysexits).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// The connection was turned and handed over, and the session ended.
     Fetched,
@@ -38,6 +37,26 @@ impl End {
             Self::Refused => 77,
             Self::Configuration => 78,
         }
+    }
+
+    /// The word that stands for it in reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fetched => "fetched",
+            Self::NoMail => "no-mail",
+            Self::Unreachable => "unreachable",
+            Self::TryLater => "try-later",
+            Self::Protocol => "protocol",
+            Self::Refused => "refused",
+            Self::Configuration => "configuration",
+        }
+    }
+}
+
+impl Serialize for End {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
     }
 }
 

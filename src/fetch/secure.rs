@@ -1,7 +1,7 @@
 //! TLS with a provider: what is asked of it, and what it means for the operator when there is none.
 
 use super::report::End;
-use super::talk::Stop;
+use super::stop::Stop;
 use crate::config::{Provider, ProviderTls};
 use crate::report;
 use crate::sasl::{ChannelBinding, Mechanism};

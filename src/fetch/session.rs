@@ -1,9 +1,14 @@
 //! One fetch: read our files, dial, talk, hand over, and make the report of how it ended.
+//!
+//! Hooks run outside all of that: the first when our own files are known to be good, the second when the mail server's
+//! session has ended as far as we can see it. So none can run between ATRN and the hand-over.
 
 use super::dial::dial;
 use super::hand_over::hand_over;
+use super::hook::Hook;
 use super::report::{End, Report};
-use super::talk::{Stop, Talk, Talked, lost};
+use super::stop::{Stop, lost};
+use super::talk::{Talk, Talked};
 use super::{Shared, secure};
 use crate::config::{Provider, SecretSource};
 use crate::report::{self, Outcome, State};
@@ -17,10 +22,17 @@ use tokio::time::Instant;
 pub(super) async fn fetch(provider: &Provider, shared: &Shared) -> Report {
     let closing = report::Session::fetch(&shared.ledger, &provider.name);
     closing.user(&provider.user);
-    let started = Instant::now();
+    let mut hook = Hook::new(provider, &shared.stopping, closing.id());
     let mut report = Report::new(provider);
     closing.domains(report.asked_for());
-    let stopped = attempt(provider, shared, &closing, &mut report).await;
+    let mut started = Instant::now();
+    let stopped = match prepared(provider, shared, &mut hook).await {
+        Ok(own) => {
+            started = Instant::now();
+            attempt(provider, shared, &closing, own, &mut report).await
+        }
+        Err(stop) => Err(stop),
+    };
     let Stop(end, text) = stopped.unwrap_or_else(|stop| stop);
     let report = report.ended(end, started.elapsed(), text);
     closing.outcome(match (end, report.carried) {
@@ -47,24 +59,40 @@ pub(super) async fn fetch(provider: &Provider, shared: &Shared) -> Report {
     } else {
         closing.fail(&report.text);
     }
+    hook.after(&report).await;
     report
+}
+
+/// All that comes before the dialling. A hook runs only if our own files are good: a line is not brought up for nothing.
+async fn prepared(provider: &Provider, shared: &Shared, hook: &mut Hook<'_>) -> Result<Own, Stop> {
+    let own = tokio::select! {
+        own = own_files(provider) => own?,
+        () = shared.stopping.told() => return Err(stopped_early()),
+    };
+    hook.before().await?;
+    Ok(own)
+}
+
+pub(super) fn stopped_early() -> Stop {
+    Stop(End::TryLater, "stopped before the turn".to_owned())
 }
 
 async fn attempt(
     provider: &Provider,
     shared: &Shared,
     closing: &report::Session,
+    own: Own,
     report: &mut Report,
 ) -> Result<Stop, Stop> {
     let ours = async {
-        let (talk, turned) = until_the_turn(provider, shared, closing, report).await?;
+        let (talk, turned) = until_the_turn(provider, shared, closing, own, report).await?;
         Ok((talk, turned, report))
     };
     let (talk, turned, report) = tokio::select! {
         end = ours => end?,
         // The mail is with the provider still.
         () = shared.stopping.told() => {
-            return Err(Stop(End::TryLater, "stopped before the turn".to_owned()));
+            return Err(stopped_early());
         }
     };
     match turned {
@@ -92,10 +120,10 @@ async fn until_the_turn<'a>(
     provider: &'a Provider,
     shared: &'a Shared,
     closing: &'a report::Session,
+    (tls, secret): Own,
     report: &mut Report,
 ) -> Result<(Talk<'a>, Talked), Stop> {
     let id = closing.id();
-    let (tls, secret) = own_files(provider).await?;
     let wire = connect(provider).await?;
     report.peer = Some(wire.peer().to_string());
     closing.peer(wire.peer());
@@ -118,10 +146,11 @@ async fn until_the_turn<'a>(
     }
 }
 
+/// What is in our own files.
+type Own = (Option<ClientTls>, Option<Secret>);
+
 /// What our own files say: without them nobody is dialled.
-pub(super) async fn own_files(
-    provider: &Provider,
-) -> Result<(Option<ClientTls>, Option<Secret>), Stop> {
+pub(super) async fn own_files(provider: &Provider) -> Result<Own, Stop> {
     let provider = provider.clone();
     // A password command may take its time; the other fetches go on meanwhile.
     let read = tokio::task::spawn_blocking(move || {

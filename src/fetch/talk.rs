@@ -5,6 +5,7 @@
 
 use super::memory::Note;
 use super::report::{End, Report};
+use super::stop::{Stop, lost, stop};
 use super::{Shared, secure};
 use crate::config::{CustomerHandoff, Provider, ProviderTls};
 use crate::handoff::HandoffError;
@@ -14,16 +15,12 @@ use crate::report;
 use crate::sasl::Secret;
 use crate::smtp::{Reply, ReplyReader};
 use crate::tls::{ClientTls, HandoffTls};
-use crate::wire::{Way, Wire, WireError};
+use crate::wire::{Way, Wire};
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// How long a single write may take.
 const WRITE_TIME: Duration = Duration::from_secs(60);
-
-/// Why a conversation stopped before its end: the blame and the sentence.
-#[derive(Debug)]
-pub(super) struct Stop(pub(super) End, pub(super) String);
 
 /// How the part of the conversation that is ours came to its end.
 pub(super) enum Talked {
@@ -279,34 +276,5 @@ pub(super) fn what(wait: Wait) -> &'static str {
         Wait::Auth => "AUTH",
         Wait::Atrn => "ATRN",
         Wait::Quit => "QUIT",
-    }
-}
-
-pub(super) fn lost(error: &WireError, during: &str) -> Stop {
-    Stop(
-        End::TryLater,
-        format!("connection lost during {during}: {error} (try later)"),
-    )
-}
-
-/// What a conversation that was not turned means for the operator.
-pub(super) fn stop(outcome: Outcome, unready: Option<HandoffError>) -> Stop {
-    let end = match &outcome {
-        Outcome::NoMail => End::NoMail,
-        Outcome::Settings { .. } => End::Configuration,
-        Outcome::TlsRefused { reply } if reply.is_transient() => End::TryLater,
-        Outcome::Refused { .. }
-        | Outcome::AuthFailed { .. }
-        | Outcome::NoMechanism { .. }
-        | Outcome::NoStartTls
-        | Outcome::TlsRefused { .. } => End::Refused,
-        Outcome::TryLater { .. } | Outcome::MtaNotReady | Outcome::Abandoned { .. } => {
-            End::TryLater
-        }
-        Outcome::NoAtrn | Outcome::Protocol { .. } => End::Protocol,
-    };
-    match (outcome, unready) {
-        (Outcome::MtaNotReady, Some(error)) => Stop(end, error.to_string()),
-        (outcome, _) => Stop(end, report::safe(&outcome.to_string()).to_string()),
     }
 }

@@ -65,9 +65,14 @@ pub async fn prepare(
         CustomerHandoff::PostfixPass { socket } => {
             Ok(Ready::PostfixPass(PostfixPass::new(socket).prepare()?))
         }
-        CustomerHandoff::Catch { socket } => Ok(Ready::Catch(
-            Catch::new(socket).prepare(relay_possible).await?,
-        )),
+        CustomerHandoff::Catch {
+            socket,
+            receiver,
+            tunnel,
+        } => {
+            let catch = Catch::new(socket, *receiver, *tunnel);
+            Ok(Ready::Catch(catch.prepare(relay_possible, peer).await?))
+        }
         CustomerHandoff::Exec {
             command,
             user,

@@ -4,16 +4,19 @@ use super::exim_continue::{self, EximContinue, EximSettings};
 use super::postfix_cache::{self, PostfixCache, PostfixSettings};
 use super::{Ended, HandoffError, Reversed};
 use crate::config;
-use crate::queue::QueueError;
+use crate::queue::{Program, QueueError};
 use crate::smtp::DomainList;
 use crate::smtp::next_hop::NextHop;
 use nix::unistd::User;
-use std::process::Command;
+use std::ffi::OsString;
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// The names Exim's own user goes by: Debian's, then everybody else's.
 const EXIM_USERS: [&str; 4] = ["Debian-exim", "exim", "mailnull", "mail"];
+
+/// How long postconf may take.
+const ASK_TIME: Duration = Duration::from_secs(20);
 
 /// The mail server that holds the queue, asked once at the start for what it is.
 #[derive(Debug)]
@@ -165,20 +168,22 @@ fn postfix_owner(keys: &config::PostfixKeys) -> Result<String, HandoffError> {
         mta: "Postfix",
         cause,
     };
-    let mut command = Command::new(&program);
-    if let Some(directory) = &keys.config_directory {
-        command.env("MAIL_CONFIG", directory);
-    }
-    let output = command
-        .args(["-h", "mail_owner"])
-        .output()
-        .map_err(|error| {
-            wrong(format!(
-                "cannot run {}: {error} (set serve.postfix.command_directory)",
-                program.display()
-            ))
-        })?;
-    let owner = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let directory = keys.config_directory.iter();
+    let asked = Program {
+        path: program,
+        arguments: ["-h", "mail_owner"].map(OsString::from).to_vec(),
+        environment: directory
+            .map(|directory| ("MAIL_CONFIG", directory.into()))
+            .collect(),
+        what: "ask Postfix for its user",
+        input: Vec::new(),
+    };
+    let answer = asked.output_now(ASK_TIME).map_err(|error| {
+        wrong(format!(
+            "{error} (set serve.postfix.command_directory, or serve.user)"
+        ))
+    })?;
+    let owner = answer.trim().to_owned();
     if owner.is_empty() {
         return Err(wrong(
             "postconf does not tell mail_owner (set serve.user)".to_owned(),

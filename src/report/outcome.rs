@@ -70,6 +70,8 @@ pub enum Counter {
     NotInSources,
     /// A connection was refused: there were too many.
     TooMany,
+    /// A connection that had not logged in was ended for another's sake.
+    MadeRoom,
 }
 
 impl Role {
@@ -171,11 +173,12 @@ impl Outcome {
 
 impl Counter {
     /// Every counter.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::LoginAccepted,
         Self::LoginFailed,
         Self::NotInSources,
         Self::TooMany,
+        Self::MadeRoom,
     ];
 
     /// The result of a login that it counts.
@@ -184,7 +187,7 @@ impl Counter {
         match self {
             Self::LoginAccepted => Some("accepted"),
             Self::LoginFailed => Some("failed"),
-            Self::NotInSources | Self::TooMany => None,
+            Self::NotInSources | Self::TooMany | Self::MadeRoom => None,
         }
     }
 
@@ -194,6 +197,7 @@ impl Counter {
         match self {
             Self::NotInSources => Some("sources"),
             Self::TooMany => Some("connections"),
+            Self::MadeRoom => Some("newcomer"),
             Self::LoginAccepted | Self::LoginFailed => None,
         }
     }

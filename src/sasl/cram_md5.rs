@@ -1,13 +1,35 @@
 //! CRAM-MD5 (RFC 2195): the answer to a challenge is the user's name and a keyed digest of the challenge.
 
-use super::server::ChallengeSeed;
 use super::{SaslError, Secret, plain};
 use hmac::{Hmac, Mac};
 use md5::Md5;
 use sha2::Sha256;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+/// What makes a CRAM-MD5 challenge unique (rule B66).
+#[derive(Clone)]
+pub struct ChallengeSeed {
+    /// The provider's host name.
+    pub hostname: String,
+    /// Seconds since 1970.
+    pub unix_time: u64,
+    /// Sixteen octets drawn for this connection.
+    pub random: [u8; 16],
+    /// How many exchanges this connection has begun before.
+    pub attempt: u32,
+}
+
+impl fmt::Debug for ChallengeSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChallengeSeed")
+            .field("hostname", &self.hostname)
+            .field("unix_time", &self.unix_time)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
 
 /// Makes the challenge `<random.timestamp@host>` (rule B66): the same seed gives the same challenge, two
 /// attempts of one connection get two, and seeing one does not help to guess the next.

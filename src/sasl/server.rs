@@ -4,34 +4,12 @@
 //! after it. PLAIN, LOGIN and CRAM-MD5 end in [`Evidence`], which the accounts judge; SCRAM proves the user
 //! itself from the keys that [`ScramKeys`] looks up.
 
+use super::cram_md5::ChallengeSeed;
 use super::scram::ServerScram;
 pub use super::scram::{ScramHash, ScramStored};
 use super::{ChannelBinding, Mechanism, SaslError, Secret, cram_md5, external, plain};
 use std::fmt;
 use std::sync::Arc;
-
-/// What makes a CRAM-MD5 challenge unique (rule B66).
-#[derive(Clone)]
-pub struct ChallengeSeed {
-    /// The provider's host name.
-    pub hostname: String,
-    /// Seconds since 1970.
-    pub unix_time: u64,
-    /// Sixteen octets drawn for this connection.
-    pub random: [u8; 16],
-    /// How many exchanges this connection has begun before.
-    pub attempt: u32,
-}
-
-impl fmt::Debug for ChallengeSeed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChallengeSeed")
-            .field("hostname", &self.hostname)
-            .field("unix_time", &self.unix_time)
-            .field("attempt", &self.attempt)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Where the stored keys of SCRAM come from.
 pub trait ScramKeys: Send + Sync + fmt::Debug {

@@ -1,7 +1,8 @@
 //! New connections: each is counted, and served or turned away.
 
+use super::refusal;
+use super::session::{self, Begins};
 use super::state::State;
-use super::{refusal, session};
 use crate::report::Counter;
 use crate::smtp::{COMMAND_LIMIT, Reply};
 use crate::wire::Wire;
@@ -12,17 +13,6 @@ use tokio::task::JoinSet;
 
 /// How long accepting pauses when the system has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// How a connection begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begins {
-    /// With our greeting in the clear.
-    InClear,
-    /// In the clear, and our greeting has been said.
-    Greeted,
-    /// With a TLS handshake (RFC 8314 3).
-    WithTls,
-}
 
 /// Accepts until told to stop, then waits for its sessions.
 pub(super) async fn accept(listener: TcpListener, begins: Begins, state: Arc<State>) {

@@ -1,8 +1,8 @@
 //! From the sockets that we were started with, or from the configuration: where a connection comes in, and whether it
 //! begins with TLS.
 
-use super::acceptor::Begins;
 use super::listener::{self, ListenError};
+use super::session::Begins;
 use crate::config;
 use crate::service::Listener;
 use std::net::{SocketAddr, TcpListener};

@@ -2,9 +2,10 @@
 
 use super::crowd::{Crowd, Member};
 use super::lock;
+use super::origin::source;
 use crate::config::Limits;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
@@ -31,6 +32,8 @@ pub(super) struct Admitted {
     address: IpAddr,
     /// As long as it has not logged in.
     stranger: Option<Member>,
+    /// Whether another had to leave for it.
+    pub(super) at_cost: bool,
 }
 
 /// A handshake that counts.
@@ -51,7 +54,8 @@ impl Seats {
             return None;
         }
         let full = taken.all >= limits.connections;
-        if full || taken.strangers.len() >= limits.strangers() {
+        let at_cost = full || taken.strangers.len() >= limits.strangers();
+        if at_cost {
             if !taken.strangers.make_room() {
                 return None;
             }
@@ -63,6 +67,7 @@ impl Seats {
             stranger: Some(taken.strangers.join(address)),
             seats: Arc::clone(self),
             address: source,
+            at_cost,
         })
     }
 
@@ -137,30 +142,5 @@ impl Shaking<'_> {
 impl Drop for Shaking<'_> {
     fn drop(&mut self) {
         lock(&self.handshakes.0).part(&self.member);
-    }
-}
-
-/// What counts as one address: an IPv4 address, or the /64 that one IPv6 host can choose from freely.
-pub(super) fn source(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::source;
-    use std::net::IpAddr;
-
-    #[test]
-    fn the_addresses_of_one_ipv6_network_count_as_one_and_ipv4_addresses_each() {
-        let same = |one: &str, other: &str| {
-            let parse = |text: &str| text.parse::<IpAddr>().ok().map(source);
-            parse(one) == parse(other)
-        };
-        assert!(same("2001:db8:1:2::3", "2001:db8:1:2:ffff::4"));
-        assert!(!same("2001:db8:1:2::3", "2001:db8:1:3::3"));
-        assert!(!same("192.0.2.1", "192.0.2.2"));
     }
 }

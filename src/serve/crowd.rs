@@ -5,7 +5,7 @@
 //! customer logs in within a second or two and is no longer among them; and as long as it is alone in its network,
 //! any crowd from elsewhere goes first (rule C12).
 
-use super::failures::network;
+use super::origin::network;
 use crate::smtp::network::Network;
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};

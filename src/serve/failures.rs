@@ -4,7 +4,7 @@
 //! What grows is the delay before 535, never anything for a login that succeeds: whoever knows
 //! the password is not made to wait by what somebody else has done.
 
-use super::admission::source;
+use super::origin::{network, source};
 use crate::smtp::network::Network;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -21,17 +21,8 @@ const LONGEST: Duration = Duration::from_secs(16);
 /// forgetting what is old.
 const ROOM: usize = 10_000;
 
-/// Prefix lengths, in bits, of what counts as one place: an IPv4 /24, an IPv6 /56.
-const PREFIX: (u8, u8) = (24, 56);
-
 /// A network is held to account for its addresses, but not at once: so many failures there weigh as one.
 const NEIGHBOURS: u32 = 4;
-
-/// The network around an address, for counting.
-pub(super) fn network(peer: IpAddr) -> Option<Network> {
-    let prefix = if peer.is_ipv4() { PREFIX.0 } else { PREFIX.1 };
-    Network::around(peer, prefix)
-}
 
 /// The failures that are remembered.
 #[derive(Debug, Default)]

@@ -8,9 +8,9 @@
 //! A stranger must not keep a customer out by guessing at its name. So where a user has logged in from before, there is
 //! always room for it: only room for the address and the network counts there.
 
-use super::admission::source;
-use super::failures::{Failures, network};
+use super::failures::Failures;
 use super::lock;
+use super::origin::{network, source};
 use crate::smtp::network::Network;
 use std::collections::HashMap;
 use std::net::IpAddr;

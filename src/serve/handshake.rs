@@ -1,7 +1,7 @@
 //! TLS on a customer's connection: at its beginning, or at STARTTLS.
 
 use super::state::State;
-use crate::report::{Outcome, safe};
+use crate::report::{Counter, Outcome, safe};
 use crate::tls::{ServerTls, TlsError, TlsErrorKind};
 use crate::wire::Wire;
 use tokio::sync::Notify;
@@ -48,7 +48,10 @@ pub(super) async fn handshake(
         // Nothing can be said in the middle of a handshake.
         () = state.stopped() => return Err("stopped by the operator during the TLS handshake"),
         () = leave.notified() => return Err("gave its place to a newcomer during the TLS handshake (see serve.limits)"),
-        () = crowded.notified() => return Err("too many TLS handshakes at once (see serve.limits)"),
+        () = crowded.notified() => {
+            state.ledger.count(Counter::MadeRoom);
+            return Err("too many TLS handshakes at once (see serve.limits)");
+        }
     };
     match done {
         Ok(()) => {

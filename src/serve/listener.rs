@@ -1,7 +1,7 @@
 //! Listening sockets: bound while still root, any number of addresses.
 
+use crate::service::listen;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
@@ -19,15 +19,12 @@ pub struct ListenError {
 
 /// Listens on every address, or on none.
 ///
-/// IPv6 sockets take IPv6 only, so that `[::]:366` and `0.0.0.0:366` can stand side by side and
-/// each peer has one plain address.
-///
 /// # Errors
 /// The first address that is refused.
 pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for &address in addresses {
-        match bind_one(address) {
+        match listen::tcp(address, BACKLOG) {
             Ok(listener) => listeners.push(listener),
             // A machine without IPv6 still serves IPv4 when the wildcard default is in use.
             Err(cause)
@@ -49,22 +46,6 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenE
         }
     }
     Ok(listeners)
-}
-
-fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
 }
 
 fn hint(cause: &io::Error) -> &'static str {

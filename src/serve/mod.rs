@@ -16,6 +16,7 @@ pub mod keys;
 mod listener;
 mod mail_server;
 mod one;
+mod origin;
 mod places;
 mod privileges;
 mod pulse;

@@ -8,12 +8,12 @@
 //!
 //! Nothing of the peer's is read before root is given up. The process ends with its session.
 
-use super::acceptor::Begins;
 use super::activation;
 use super::certificates::Certificates;
 use super::confine::confine;
 use super::mail_server::MailServer;
 use super::places::Places;
+use super::session::Begins;
 use super::state::{self, Files, State};
 use super::{Options, ServeError, Stops, ends, fits, last_sessions, privileges, refusal, session};
 use crate::accounts::{Accounts, StandInKey};

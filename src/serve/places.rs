@@ -27,7 +27,7 @@ const KEY: &str = "stand-in-key";
 /// Why the directory is of no use.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot use {path}: {cause} (make serve.runtime_directory a directory of the service's user, for instance with `install -d -o {user} /run/turnabout`)"
+    "cannot use {path}: {cause} (make serve.runtime_directory a directory of the service's user, for instance with `install -d -o {user} -m 750 {path}`)"
 )]
 pub(super) struct PlaceError {
     path: PathBuf,
@@ -63,21 +63,22 @@ impl Places {
         Self { directory }
     }
 
-    /// Makes the directory for the service's user, if it is not there: in `/run` while we are root still.
+    /// Makes the directory for the service's user, if it is not there: in `/run` while we are root still. The one above
+    /// stays root's, or somebody else could put another one in its place.
     pub(super) fn make(directory: &Path, user: &str) {
-        let made = fs::create_dir(directory).and_then(|()| {
-            // By its descriptor: were it another one's link by now, a name would lead root there.
-            let made = File::options()
-                .read(true)
-                .custom_flags(O_DIRECTORY | O_NOFOLLOW)
-                .open(directory)?;
-            made.set_permissions(Permissions::from_mode(0o755))?;
+        if let Some(above) = directory.parent().filter(|above| !above.exists())
+            && let Err(error) = make_directory(above, 0o755)
+        {
+            tracing::debug!(directory = %above.display(), %error, "not made");
+        }
+        let made = make_directory(directory, 0o750).and_then(|(made, group_of_above)| {
             if !geteuid().is_root() {
                 return Ok(());
             }
             let user = User::from_name(user)?;
             let user = user.ok_or_else(|| io::Error::other("no such user"))?;
-            fchown(&made, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
+            let group = (!group_of_above).then_some(user.gid.as_raw());
+            fchown(&made, Some(user.uid.as_raw()), group)
         });
         match made {
             Ok(()) => tracing::debug!(directory = %directory.display(), "made"),
@@ -210,6 +211,19 @@ impl Place {
     }
 }
 
+/// A directory with this mode, and whether it has, and gives on, the group of the one above (its set-group-ID bit).
+fn make_directory(path: &Path, mode: u32) -> io::Result<(File, bool)> {
+    fs::create_dir(path)?;
+    // By its descriptor: were it another one's link by now, a name would lead root there.
+    let made = File::options()
+        .read(true)
+        .custom_flags(O_DIRECTORY | O_NOFOLLOW)
+        .open(path)?;
+    let inherited = made.metadata()?.mode() & 0o2000;
+    made.set_permissions(Permissions::from_mode(mode | inherited))?;
+    Ok((made, inherited != 0))
+}
+
 /// The directory may be a group's: a key that another one has put there, or can read, would tell him which users exist.
 fn is_ours_alone(file: &File) -> io::Result<()> {
     let facts = file.metadata()?;
@@ -232,9 +246,11 @@ fn name(kind: &str, who: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Place, Places, Taken};
+    use nix::unistd::geteuid;
     use std::error::Error;
     use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::path::Path;
     use std::time::Duration;
 
     fn place(taken: Taken) -> Option<Place> {
@@ -302,6 +318,28 @@ mod tests {
         let said = places.stand_in_key().map_err(|error| error.to_string());
         let said = said.err().unwrap_or_default();
         assert!(said.contains("not this user's alone"), "{said}");
+        Ok(())
+    }
+
+    /// Whoever may write there could take a lock away, and let a second session of the customer in.
+    #[test]
+    fn the_directory_and_the_one_above_are_made_and_nobody_else_may_write_there()
+    -> Result<(), Box<dyn Error>> {
+        let directory = tempfile::tempdir()?;
+        let mode = |path: &Path| std::fs::metadata(path).map(|facts| facts.mode() & 0o7777);
+        let above = directory.path().join("turnabout");
+        let own = above.join("serve");
+        let user = super::super::privileges::user_name(geteuid());
+        Places::make(&own, &user);
+        assert_eq!((mode(&above)?, mode(&own)?), (0o755, 0o750));
+        assert!(place(Places::new(own).customer("alice", Duration::ZERO)?).is_some());
+
+        // As systemd-tmpfiles leaves it: what is made below has its group, which may ask for the status.
+        let shared = directory.path().join("shared");
+        std::fs::create_dir(&shared)?;
+        std::fs::set_permissions(&shared, Permissions::from_mode(0o2755))?;
+        Places::make(&shared.join("serve"), &user);
+        assert_eq!(mode(&shared.join("serve"))?, 0o2750);
         Ok(())
     }
 

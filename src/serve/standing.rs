@@ -5,7 +5,7 @@
 //! reload, as the mail server's user, cannot fail where the start succeeded) and the mail server asked for its
 //! version and its sockets.
 
-use super::acceptor::{self, Begins};
+use super::acceptor;
 use super::activation::Listeners;
 use super::certificates::{self, Certificates};
 use super::confine::confine;
@@ -13,6 +13,7 @@ use super::keys::KeyReader;
 use super::mail_server::MailServer;
 use super::places::Places;
 use super::pulse::Pulse;
+use super::session::Begins;
 use super::state::{Files, State};
 use super::{Options, ServeError, Stops, ends, fits, last_sessions, listener, privileges, reload};
 use crate::accounts::{Accounts, StandInKey};

@@ -9,7 +9,7 @@ use super::mail_server::MailServer;
 use super::places::{Place, PlaceError, Places, Taken};
 use crate::accounts::{Accounts, StandInKey};
 use crate::config;
-use crate::report::{Ledger, Role};
+use crate::report::{Counter, Ledger, Role};
 use crate::sasl::Mechanism;
 use crate::smtp::next_hop::NextHop;
 use crate::tls::{Facts, ServerTls};
@@ -294,6 +294,9 @@ impl State {
     /// Admits a connection from `address`, unless there are too many (421).
     pub(super) fn admit(&self, address: IpAddr) -> Option<Admitted> {
         let admitted = self.seats.admit(address, &self.files().serve.limits)?;
+        if admitted.at_cost {
+            self.ledger.count(Counter::MadeRoom);
+        }
         self.accepted.fetch_add(1, Ordering::Relaxed);
         Some(admitted)
     }

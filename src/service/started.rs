@@ -13,6 +13,7 @@ use socket2::{Domain, SockRef, Type};
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
 
 /// What there is to serve.
 #[derive(Debug)]
@@ -92,6 +93,41 @@ pub fn started_with() -> Result<Started, StartError> {
     };
     inherited::close();
     started
+}
+
+/// The listening Unix socket that a service manager has opened for us, if there is one; whatever else was inherited is
+/// closed. To be called as [`started_with`], in its place.
+///
+/// # Errors
+/// When there is a socket that is none such, or more than one.
+pub fn unix_listener() -> Result<Option<UnixListener>, StartError> {
+    let passed: Vec<(RawFd, String)> = sd_notify::listen_fds_with_names()
+        .map_err(StartError::Environment)?
+        .collect();
+    let mut taken = None;
+    for (number, name) in passed {
+        let which = format!("descriptor {number} ({name})");
+        let unfit = |kind| StartError::Unfit {
+            which: which.clone(),
+            kind,
+            advice: "give one ListenStream= with a path, and Accept=no",
+        };
+        let socket = own::own(number).map_err(|cause| StartError::Lost {
+            which: which.clone(),
+            cause,
+        })?;
+        if taken.is_some() {
+            return Err(unfit("one more than there may be"));
+        }
+        let facts = SockRef::from(&socket);
+        let is_unix = facts.domain().is_ok_and(|domain| domain == Domain::UNIX);
+        if !is_unix || !facts.is_listener().unwrap_or(false) {
+            return Err(unfit("no listening Unix socket"));
+        }
+        taken = Some(socket.into());
+    }
+    inherited::close();
+    Ok(taken)
 }
 
 /// Descriptors from 3 on, each with a name.

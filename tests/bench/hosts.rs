@@ -119,14 +119,16 @@ impl Running {
         }
     }
 
-    /// Waits until somebody answers there.
-    pub fn answers(&self, address: SocketAddr) {
+    /// Waits until somebody answers there, or shows what stands in its log, if it has one.
+    pub fn answers(&self, address: SocketAddr, log: Option<&Path>) {
         let begin = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(
                 begin.elapsed() < Duration::from_secs(20),
-                "{} does not listen on {address}",
-                self.name
+                "{} does not listen on {address}\n{}",
+                self.name,
+                log.map_or_else(String::new, |log| fs::read_to_string(log)
+                    .unwrap_or_default())
             );
             sleep(Duration::from_millis(20));
         }

@@ -91,17 +91,22 @@ struct Server {
 impl Server {
     fn turnabout(directory: &Path, tls: Option<&Certificate>) -> Self {
         let address: SocketAddr = "127.0.0.1:366".parse().unwrap();
-        let log = File::create(directory.join("turnabout.log")).unwrap();
+        let log = directory.join("turnabout.log");
         let serve = Serve {
             listen: &address.to_string(),
             accounts: &accounts::file(),
-            limits: "login_time = \"10m\"\nconnections = 20000\n",
+            limits: "login_time = \"10m\"\nunauthenticated_percent = 100\n",
             // Nothing is carried here: there is no mail.
             tls: tls.map(|certificate| (certificate, Carriage::Relay)),
         };
         let mut command = serve.command(&directory.join("serve"));
-        let process = Running::start("turnabout serve", command.stdin(Stdio::null()).stderr(log));
-        process.answers(address);
+        let process = Running::start(
+            "turnabout serve",
+            command
+                .stdin(Stdio::null())
+                .stderr(File::create(&log).unwrap()),
+        );
+        process.answers(address, Some(&log));
         Self {
             name: "turnabout",
             address,

@@ -78,7 +78,7 @@ impl Nginx {
                 sink,
             ]),
         );
-        helper.answers(auth);
+        helper.answers(auth, None);
         let file = directory.join("nginx.conf");
         fs::write(&file, configuration(directory, address, auth, tls)).unwrap();
         let proxy = Running::start(
@@ -91,7 +91,7 @@ impl Nginx {
                 .args(["-e", "stderr"])
                 .stdin(Stdio::null()),
         );
-        proxy.answers(address);
+        proxy.answers(address, None);
         Self {
             proxy,
             helper,

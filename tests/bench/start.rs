@@ -181,7 +181,7 @@ fn start_inetd(inetd: &Path, directory: &Path, programs: &[&Program]) -> Running
     command.arg("-i").arg(&file).stdin(Stdio::null());
     let running = Running::start("inetd", &mut command);
     for program in programs {
-        running.answers(program.address());
+        running.answers(program.address(), None);
     }
     running
 }

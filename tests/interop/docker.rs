@@ -283,6 +283,28 @@ fn set_up(docker: &Docker) {
     as_written(at_customer);
 }
 
+/// No capability, no set-user-ID, nothing to write but its own directory; and it says itself that it serves.
+fn serve_may_do_nothing_but_its_work(docker: &Docker) {
+    docker.healthy("serve");
+    let facts = docker.sh("serve", "grep -E '^(NoNewPrivs|Cap...)' /proc/1/status; touch /etc/x /var/x 2>&1; ls -ld /run/turnabout/serve");
+    assert!(facts.contains("NoNewPrivs:\t1\n"), "{facts}");
+    let capabilities: Vec<&str> = facts
+        .lines()
+        .filter(|line| line.starts_with("Cap"))
+        .collect();
+    assert_eq!(capabilities.len(), 5, "{facts}");
+    assert!(
+        capabilities
+            .iter()
+            .all(|line| line.ends_with("\t0000000000000000")),
+        "{facts}"
+    );
+    assert_eq!(facts.matches("Read-only file system").count(), 2, "{facts}");
+    assert!(facts.contains("drwxr-x---"), "{facts}");
+    let log = docker.logs("serve");
+    assert!(!log.contains(" WARN ") && !log.contains(" ERROR "), "{log}");
+}
+
 /// Puts so many messages into the provider's queue.
 fn submit(docker: &Docker, name: &str, count: usize) {
     let script = format!(
@@ -332,6 +354,7 @@ fn the_containers_as_shipped_deliver_and_lose_nothing_when_a_sidecar_is_killed()
     set_up(&docker);
     docker.healthy("customer-mail");
     docker.serves();
+    serve_may_do_nothing_but_its_work(&docker);
     docker.sh("customer-mail", "useradd -m alice");
 
     // All goes well.

@@ -34,6 +34,7 @@ mod package;
 mod probe;
 mod queue;
 mod readme;
+mod schedule;
 mod starttls;
 mod status;
 mod tls;

@@ -163,6 +163,10 @@ user = \"alice\"
 password_file = \"/etc/turnabout/password\"
 END"
     ));
+    status_is_for_root_and_the_group(&provider, "serve", "drwxr-s---");
+    customer.run("systemctl start turnabout-fetch");
+    status_is_for_root_and_the_group(&customer, "fetch", "drwxr-x---");
+    customer.run("systemctl stop turnabout-fetch");
     queue_mail(&provider, "first");
     customer.run("systemctl start turnabout-fetch@isp");
     let inbox = customer.wait_inbox("alice", 1, SOON);
@@ -205,7 +209,7 @@ fn installed_and_quiet(debian: &Debian) {
     );
     assert_eq!(
         made,
-        "drwxr-x--- root turnabout\ndrwxrwsr-x root turnabout\ndrwxrwsr-x root turnabout\npostfix turnabout\n/usr/sbin/nologin\n"
+        "drwxr-x--- root turnabout\ndrwxr-sr-x root turnabout\ndrwxrwsr-x root turnabout\npostfix turnabout\n/usr/sbin/nologin\n"
     );
     let verified = debian.try_run(
         "cd /lib/systemd/system && systemd-analyze verify --recursive-errors=no turnabout-serve.service \
@@ -214,6 +218,33 @@ fn installed_and_quiet(debian: &Debian) {
     );
     let said = String::from_utf8_lossy(&verified.stderr).into_owned();
     assert!(verified.status.success() && said.is_empty(), "{said}");
+}
+
+/// Each service has a directory that is its user's alone. The group may ask what goes on, and take nothing away.
+fn status_is_for_root_and_the_group(debian: &Debian, service: &str, mode: &str) {
+    let directory = format!("/run/turnabout/{service}");
+    let made = debian.run(&format!("stat -c '%A %U %G' {directory}"));
+    assert_eq!(made, format!("{mode} postfix turnabout\n"));
+    let as_member = "setpriv --reuid nobody --regid turnabout --clear-groups";
+    for who in ["", as_member] {
+        let said = debian.run(&format!(
+            "timeout 10 sh -c 'until test -S {directory}/control.sock; do sleep 0.1; done'; {who} turnabout status"
+        ));
+        assert!(said.starts_with(&format!("turnabout {service} ")), "{said}");
+    }
+    let stranger = "setpriv --reuid nobody --regid nogroup --clear-groups turnabout status";
+    assert_eq!(debian.try_run(stranger).status.code(), Some(69));
+    for hostile in [
+        "rm control.sock",
+        "mv control.sock other",
+        "touch file",
+        "mv /run/turnabout/serve /run/turnabout/other",
+    ] {
+        let done = debian.try_run(&format!(
+            "cd {directory} && {as_member} {hostile} </dev/null"
+        ));
+        assert!(!done.status.success(), "{hostile}");
+    }
 }
 
 /// The service goes on with the configuration as it was changed, as another process.
@@ -239,4 +270,67 @@ fn removal(debian: &Debian, before: &BTreeSet<String>) {
     let after = files(debian);
     let left: Vec<&String> = after.difference(before).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// Exim becomes root by its set-user-ID bit, in both roles, for all that the units leave it.
+#[test]
+fn exim_serves_and_is_fetched_for_under_the_units_with_their_drop_ins() {
+    let directory = tempfile::tempdir().unwrap();
+    let package = build(directory.path(), "0.1.0-1");
+    let mut lab = Lab::new();
+    let (provider, customer) = (with_exim(&mut lab, 1), with_exim(&mut lab, 2));
+    install(&provider, &package);
+    install(&customer, &package);
+    let drop_in = |unit: &str| {
+        format!(
+            "cd /usr/share/doc/turnabout/examples
+            install -D -m 644 -t /etc/systemd/system/{unit}.service.d turnabout-{}.service.d/exim.conf
+            systemctl daemon-reload
+            sed -i \"s/^dc_use_split_config=.*/dc_use_split_config='true'/\" /etc/exim4/update-exim4.conf.conf",
+            if unit.contains("serve") { "serve" } else { "fetch" }
+        )
+    };
+    provider.run(&format!(
+        "{}
+        cp -r exim/debian-provider/. /etc/exim4/conf.d
+        echo 'example.org: 127.77.0.1' >>/etc/exim4/turnabout
+        sed -i \"s/^dc_relay_domains=.*/dc_relay_domains='+odmr_domains'/\" /etc/exim4/update-exim4.conf.conf
+        systemctl restart exim4
+        printf '[serve]\\ntls = \"none\"\\nhandoff = \"exim-continue\"\\n' >/etc/turnabout/turnabout.toml
+        echo wonderland | turnabout passwd alice --domains example.org --next-hop '[127.77.0.1]:2525'
+        systemctl start turnabout-serve",
+        drop_in("turnabout-serve")
+    ));
+    let made = provider.run("stat -c '%A %U %G' /run/turnabout/serve; turnabout status");
+    assert!(
+        made.starts_with("drwxr-s--- Debian-exim turnabout\nturnabout serve "),
+        "{made}"
+    );
+    customer.run(&format!(
+        "{}
+        cp -r exim/debian-customer/. /etc/exim4/conf.d
+        sed -i \"s/^dc_other_hostnames='/&example.org;/\" /etc/exim4/update-exim4.conf.conf
+        systemctl restart exim4
+        install -m 640 -g turnabout /dev/stdin /etc/turnabout/password <<'END'
+wonderland
+END
+        cat >/etc/turnabout/turnabout.toml <<'END'
+[providers.isp]
+host = \"provider.test\"
+tls = \"none\"
+user = \"alice\"
+password_file = \"/etc/turnabout/password\"
+handoff = \"exec\"
+command = [\"/usr/sbin/exim4\", \"-bs\"]
+END",
+        drop_in("turnabout-fetch@")
+    ));
+    queue_mail(&provider, "first");
+    customer.run("systemctl start turnabout-fetch@isp");
+    let log = customer.run("journalctl -u 'turnabout-fetch*' -o cat; cat /var/log/exim4/mainlog");
+    assert!(log.contains(" end=\"turned, handed over by exec"), "{log}");
+    let inbox = customer.wait_inbox("alice", 1, SOON);
+    assert!(inbox[0].contains("body of first"), "{inbox:?}");
+    let log = provider.run("journalctl -u turnabout-serve -o cat");
+    assert!(!log.contains("WARN") && !log.contains("cannot"), "{log}");
 }

@@ -92,6 +92,13 @@ fn the_set_up_with_inetd_and_exim_does_as_it_is_written() {
     prepare(&provider, &customer);
     set_up("inetd and Exim", &provider, &customer);
 
+    // Once Debian's Exim has been told to speak TLS, it still does not on the turned connection.
+    customer.run("echo 'MAIN_TLS_ENABLE = yes' >/etc/exim4/conf.d/main/000_localmacros; /usr/share/doc/exim4-base/examples/exim-gencert </dev/null || true; systemctl restart exim4");
+    let said = customer.run("ehlo() { printf 'EHLO x\\r\\nQUIT\\r\\n' | exim4 -bh 192.0.2.1.366 -oMi 192.0.2.2.$1 2>/dev/null; }; ehlo 25; echo; echo then; ehlo 40000; turnabout check");
+    let (ordinary, turned) = said.split_once("then").unwrap();
+    assert!(ordinary.contains("STARTTLS"), "{said}");
+    assert!(!turned.contains("STARTTLS"), "{said}");
+
     // The line for cron, as cron runs it.
     package::queue_mail(&provider, "later");
     let line = customer.run("grep '^[*]' /etc/cron.d/turnabout-fetch");

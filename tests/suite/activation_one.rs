@@ -556,7 +556,7 @@ fn the_directory_of_places_is_the_service_users_alone_to_write() {
     assert_eq!(peer.code("ATRN"), 250);
     let run = inetd.path("run");
     let mode = fs::metadata(&run).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode, 0o755);
+    assert_eq!(mode, 0o750);
     let mut files = 0;
     for entry in fs::read_dir(&run).unwrap() {
         let entry = entry.unwrap();

@@ -1,6 +1,6 @@
 //! Callers of `turnabout catch` that break its rules: each is told why, its descriptors are closed, nothing is run.
 
-use crate::driver::{Catcher, Hand, pair};
+use crate::driver::{Catcher, Hand, Running, pair};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -180,10 +180,12 @@ fn catch_refuses_ends_of_relays_that_are_none() {
     let (datagram, _other) = UnixDatagram::pair().unwrap();
     let relayed = |descriptor: &dyn AsFd| {
         let mut hand = catcher.called();
-        hand.say(&with(Hand::offer(), "relay", json!(true)));
+        hand.say(&Hand::offer_of_a_relay());
         assert_eq!(hand.hears()["message"], "ready");
-        let record = with(Hand::record(&ours), "carried", json!("relay"));
-        hand.say_with(&record, &[descriptor.as_fd().as_raw_fd()]);
+        hand.say_with(
+            &Hand::relayed("192.0.2.1:366"),
+            &[descriptor.as_fd().as_raw_fd()],
+        );
         hand
     };
     assert!(
@@ -198,11 +200,53 @@ fn catch_refuses_ends_of_relays_that_are_none() {
     drop(OwnedFd::from(end));
     let mut environment = String::new();
     other.read_to_string(&mut environment).unwrap();
-    let peer = ours.peer_addr().unwrap().port();
     assert!(
-        environment.contains(&format!("TCPREMOTEPORT={peer}\n")),
+        environment.contains("TCPREMOTEIP=192.0.2.1\n"),
         "{environment}"
     );
+}
+
+/// A mail server relays anything for its own machine, so nobody may be called that.
+/// Rules: C9
+#[test]
+fn catch_refuses_a_peer_on_loopback_unless_it_is_there_and_the_operator_says_so() {
+    let told = Catcher::start(&["--command-peer", "environment"], &["/usr/bin/env"]);
+    for peer in [
+        "127.0.0.1:366",
+        "127.9.9.9:366",
+        "[::1]:366",
+        "[::ffff:127.0.0.1]:366",
+        "0.0.0.0:1",
+    ] {
+        let mut hand = told.called();
+        hand.say(&Hand::offer_of_a_relay());
+        assert_eq!(hand.hears()["message"], "ready");
+        let (end, mut other) = UnixStream::pair().unwrap();
+        hand.say_with(&Hand::relayed(peer), &[end.as_raw_fd()]);
+        let reason = hand.refused();
+        assert!(reason.contains("a relay carries it"), "{peer}: {reason}");
+        drop(end);
+        let mut heard = String::new();
+        other.read_to_string(&mut heard).unwrap();
+        assert_eq!(heard, "", "{peer}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("catch.sock");
+    let mut arguments = Catcher::arguments(&socket, &[], NEVER);
+    arguments.retain(|word| *word != "--allow-loopback");
+    let mut untold = Running::start(&arguments);
+    untold.logged(" ready ");
+    let (ours, theirs) = pair();
+    let mut hand = Hand::new(UnixStream::connect(&socket).unwrap());
+    hand.say(&Hand::offer());
+    assert_eq!(hand.hears()["message"], "ready");
+    hand.say_with(&Hand::record(&ours), &[ours.as_raw_fd()]);
+    let reason = hand.refused();
+    assert!(
+        reason.contains("127.0.0.1") && reason.contains("--allow-loopback"),
+        "{reason}"
+    );
+    closed(ours, theirs, "a peer on loopback");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 
 use turnabout::check::{Finding, Machine, Severity, look};
 
@@ -112,33 +113,80 @@ fn a_sendmail_that_trusts_loopback_relays_for_a_provider_behind_a_tunnel() {
     site.has_nothing_but_notes();
 }
 
+/// A Courier whose authdaemond runs, until the listener is dropped.
+fn courier(program: &str, more: &str) -> (Site, UnixListener) {
+    let site = Site::new(program, "odmr.isp.test", more);
+    site.write("etc/courier/esmtpd", "BOFHCHECKDNS=0\nTARPIT=1\n", 0o644);
+    let socket = site.0.path().join("run/courier/authdaemon/socket");
+    fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    (site, UnixListener::bind(socket).unwrap())
+}
+
+#[test]
+fn a_courier_that_is_started_as_its_own_user_is_right() {
+    let (site, _authdaemond) = courier("courieresmtpd", "command_user = \"nobody\"\n");
+    site.has_nothing_but_notes();
+    // It is taken out before Courier sees it.
+    site.write("etc/courier/esmtpd", "RELAYCLIENT=\n", 0o644);
+    site.has_nothing_but_notes();
+    let all = format!("{:?}", site.check());
+    assert!(!all.contains("not a mail server that is known"), "{all}");
+}
+
+#[test]
+fn a_courier_is_told_what_makes_it_refuse_or_run_as_root() {
+    let (site, _authdaemond) = courier("courieresmtpd", "command_user = \"root\"\n");
+    site.has(
+        Severity::Warning,
+        "courieresmtpd talks to the provider as root, where Courier itself has it run as its own user",
+        "command_user = \"courier\"",
+    );
+    site.write("etc/courier/esmtpd", "BOFHCHECKDNS=1\n", 0o644);
+    site.has(
+        Severity::Warning,
+        "BOFHCHECKDNS=1 refuses mail whose sender's domain does not exist for the name server, and the provider returns it; a name server that is slow keeps the provider waiting for minutes",
+        "BOFHCHECKDNS=0",
+    );
+    fs::remove_file(site.0.path().join("etc/courier/esmtpd")).unwrap();
+    let all = format!("{:?}", site.check());
+    assert!(all.contains("courieresmtpd is started with none"), "{all}");
+}
+
 /// Rules: C9
 #[test]
-fn a_courier_with_relayclient_relays_for_the_provider() {
-    let site = Site::new("courieresmtpd", "odmr.isp.test", "");
-    site.write("run/courier/authdaemon/socket", "", 0o600);
-    site.write("etc/courier/esmtpd", "BOFHCHECKDNS=0\nTARPIT=1\n", 0o644);
+fn a_script_around_courier_that_leaves_relayclient_in_relays_for_the_provider() {
+    let (site, _authdaemond) = courier("turned", "command_user = \"nobody\"\n");
+    let script =
+        "#!/bin/sh\n# RELAYCLIENT is not here\nset -a\n. /etc/courier/esmtpd\nexec courieresmtpd\n";
+    site.write("turned", script, 0o755);
+    site.has_nothing_but_notes();
+    site.write("etc/courier/esmtpd", "export RELAYCLIENT=\n", 0o644);
+    let relays =
+        "it sets RELAYCLIENT, which, even empty, lets the provider relay through this machine";
+    site.has(Severity::Error, relays, "#RELAYCLIENT");
+    site.write(
+        "turned",
+        &script.replace("exec", "unset RELAYCLIENT; exec"),
+        0o755,
+    );
     site.has_nothing_but_notes();
     site.write(
-        "etc/courier/esmtpd",
-        "BOFHCHECKDNS=1\nRELAYCLIENT=\n",
-        0o644,
+        "turned",
+        &script.replace("exec", "export RELAYCLIENT=; exec"),
+        0o755,
     );
     site.has(
         Severity::Error,
-        "it sets RELAYCLIENT, which, even empty, lets the provider relay through this machine",
-        "#RELAYCLIENT",
-    );
-    site.has(
-        Severity::Warning,
-        "BOFHCHECKDNS=1 refuses mail whose sender's domain cannot be looked up at this moment, and the provider returns it",
-        "BOFHCHECKDNS=0",
+        "RELAYCLIENT in the environment, even empty, lets the provider relay through this machine",
+        "no RELAYCLIENT in command",
     );
 }
 
 #[test]
 fn a_courier_without_its_authdaemon_puts_every_recipient_off() {
-    let site = Site::new("courieresmtpd", "odmr.isp.test", "");
+    let (site, authdaemond) = courier("courieresmtpd", "command_user = \"nobody\"\n");
+    // The socket stays, and nobody answers there.
+    drop(authdaemond);
     site.has(
         Severity::Warning,
         "authdaemond does not run, and without it every recipient is put off with 450",

@@ -1,9 +1,9 @@
 //! The configuration of TLS: which wishes are taken, which contradict each other, and with which sentence.
 
 use crate::config::{
-    PROVIDER, in_the_clear, options, parse, provider, provider_refusal, refusal, serve,
-    serve_refusal,
+    PROVIDER, in_the_clear, parse, provider, provider_refusal, refusal, serve, serve_refusal,
 };
+use crate::config_options::options;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use turnabout::config::{CommandPeer, CustomerHandoff, ProviderOptions, ProviderTls, ServeTls};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const UNITS: [&str; 2] = ["turnabout-serve.service", "turnabout@.service"];
+const FETCH: [&str; 2] = ["turnabout-fetch.service", "turnabout-fetch@.service"];
 
 fn contrib(inside: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -51,8 +52,8 @@ fn exposure(name: &str, text: &str) -> f64 {
 }
 
 #[test]
-fn the_exposure_of_the_units_of_serve_is_below_two() {
-    for name in UNITS {
+fn the_exposure_of_the_units_is_below_two() {
+    for name in UNITS.into_iter().chain(FETCH) {
         let text = unit(name);
         let exposed = exposure(name, &text);
         assert!(exposed < 2.0, "{name}: {exposed}");
@@ -68,6 +69,29 @@ fn the_exposure_of_the_units_of_serve_is_below_two() {
 #[test]
 fn a_process_for_one_connection_is_confined_as_the_service_is() {
     assert_eq!(confinement(UNITS[0]), confinement(UNITS[1]));
+    assert_eq!(confinement(FETCH[0]), confinement(FETCH[1]));
+}
+
+/// A program that turnabout starts has its rights from the unit; a set-user-ID bit is nothing there.
+#[test]
+fn the_units_give_set_user_id_and_roots_rights_to_exim_alone() {
+    for (name, exim) in [
+        (UNITS[0], "turnabout-serve.service.d/exim.conf"),
+        (FETCH[0], "turnabout-fetch.service.d/exim.conf"),
+    ] {
+        let text = unit(name);
+        assert!(text.contains("\nNoNewPrivileges=yes\n"), "{name}");
+        assert!(!text.contains("DAC_OVERRIDE"), "{name}");
+        let drop_in = unit(exim);
+        assert!(drop_in.contains("\nNoNewPrivileges=no\n"), "{exim}");
+        assert!(drop_in.contains("\nUser=Debian-exim\n"), "{exim}");
+        let more = format!("{text}\n{drop_in}");
+        assert!(
+            exposure(name, &more) < 5.0,
+            "{exim}: {}",
+            exposure(name, &more)
+        );
+    }
 }
 
 #[test]

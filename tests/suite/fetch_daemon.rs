@@ -407,6 +407,96 @@ fn a_mail_server_that_has_the_connection_goes_on_after_sigterm() {
 }
 
 #[test]
+fn in_quiet_hours_only_who_asks_is_obeyed_and_status_says_when_they_end() {
+    let isp = Isp::new("453 none");
+    // An hour ago until two hours from now, in a zone that is nobody's.
+    let minutes = |ago: i64| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let minutes = i64::try_from(now.unwrap().as_secs() / 60).unwrap();
+        // Five hours east of Greenwich.
+        (minutes + 300 - ago).rem_euclid(24 * 60)
+    };
+    let clock = |minute: i64| format!("{:02}:{:02}", minute / 60, minute % 60);
+    let end = minutes(-120);
+    let span = format!("{}-{}", clock(minutes(60)), clock(end));
+    let mut site = Site::new(&[("one", &isp, &format!("quiet_hours = [{span:?}]"))]);
+    let path = site.path("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    let notify = path.to_str().unwrap().to_owned();
+    site.run(&[], &[("TZ", "XYZ-5"), ("NOTIFY_SOCKET", &notify)]);
+    let next = format!("T{}:00Z", clock((end - 300).rem_euclid(24 * 60)));
+    until("the end of the quiet hours", || {
+        let mut octets = [0; 2048];
+        let count = manager.recv(&mut octets).unwrap_or(0);
+        let heard = String::from_utf8_lossy(&octets[..count]).into_owned();
+        // To the second it may be the one before.
+        let before = format!("T{}:59Z", clock((end - 301).rem_euclid(24 * 60)));
+        let said =
+            heard.contains("next one at") && (heard.contains(&next) || heard.contains(&before));
+        said.then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    isp.sees(0);
+    site.daemon().signal(Signal::SIGUSR1);
+    let ends = site.has_ended(1);
+    isp.sees(1);
+    assert!(
+        ends[0].contains("wait=\"1h ") || ends[0].contains("wait=2h"),
+        "{ends:?}"
+    );
+    assert_eq!(site.now(&["one"]).status.code(), Some(0));
+    isp.sees(2);
+    // Not by a reload either.
+    site.daemon().signal(Signal::SIGHUP);
+    site.daemon().logged("reloaded");
+    std::thread::sleep(Duration::from_millis(300));
+    isp.sees(2);
+}
+
+#[test]
+fn quiet_hours_that_nobody_can_read_or_that_never_end_are_refused() {
+    let isp = Isp::new("453 none");
+    for (hours, why) in [
+        ("\"22-6\"", "is not a time of day"),
+        ("\"22:00\"", "is not a span of the day"),
+        ("\"00:00-12:00\", \"11:00-00:00\"", "they are the whole day"),
+    ] {
+        let site = Site::new(&[("one", &isp, &format!("quiet_hours = [{hours}]"))]);
+        let output = site.now(&["one"]);
+        let (code, _, log) = said(&output);
+        assert_eq!(code, 78, "{log}");
+        assert!(log.contains(why) && log.contains("quiet_hours"), "{log}");
+    }
+}
+
+#[test]
+fn a_hook_of_a_daemon_runs_round_each_fetch_and_after_sigterm() {
+    let isp = Isp::new("453 none");
+    let mut site = Site::new(&[("one", &isp, "")]);
+    let trace = site.path("trace");
+    let hook = format!("echo $TURNABOUT_HOOK $TURNABOUT_END >> {}", trace.display());
+    let more = format!(
+        "hook_before = [\"/bin/sh\", \"-c\", {hook:?}]\nhook_after = [\"/bin/sh\", \"-c\", {hook:?}]"
+    );
+    site.configure(&[("one", &isp, &more)]);
+    site.run(&[], &[]);
+    site.has_ended(1);
+    isp.holds(true);
+    site.daemon().signal(Signal::SIGUSR1);
+    isp.sees(2);
+    site.daemon().signal(Signal::SIGTERM);
+    let (status, log) = site.daemon().ended();
+    assert!(status.success(), "{log}");
+    assert_eq!(
+        fs::read_to_string(&trace).unwrap(),
+        "before\nafter no-mail\nbefore\nafter try-later\n"
+    );
+}
+
+#[test]
 fn status_sees_a_daemon_and_so_does_a_service_manager() {
     let isp = Isp::new("453 none");
     let mut site = Site::new(&[("one", &isp, "")]);

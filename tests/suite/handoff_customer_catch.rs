@@ -1,13 +1,16 @@
 //! The customer's hand-off by catch against receivers that a test plays: the provider keeps its mail whatever they do.
 
-use crate::driver::{Fetch, Hand, opened, scripted};
+use crate::driver::{Catcher, Fetch, Hand, opened, opened_in_tls, scripted, start_tls, until};
 use crate::fetch_talk::outcome;
+use crate::fetch_tls::World;
+use crate::tls_world::{BOTH, raw_server};
 use serde_json::json;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 
 /// A receiver by a script.
@@ -259,4 +262,101 @@ fn a_directory_that_every_user_may_write_in_is_refused() {
         "{said}"
     );
     assert_eq!(provider.join().unwrap(), None);
+}
+
+/// A mail server relays anything for its own machine.
+/// Rules: C9
+#[test]
+fn a_provider_on_loopback_is_not_handed_over_unless_the_operator_says_so_and_no_relay_carries_it() {
+    let catcher = Catcher::start(&[], &["/bin/true"]);
+    let (address, at_provider) = provider();
+    let mut unaware = Fetch::catch(&catcher.socket);
+    unaware.handoff.retain(|word| word != "--i-know");
+    let (code, said) = outcome(&unaware.run(address));
+    assert_eq!(code, 75);
+    assert!(said.contains("the address 127.0.0.1"), "{said}");
+    assert_eq!(at_provider.join().unwrap(), None);
+
+    let world = World::new();
+    let config = raw_server(&world.issued, BOTH);
+    let (address, at_provider) = scripted(move |mut peer| {
+        start_tls(&mut peer, config).unwrap();
+        opened_in_tls(&mut peer);
+        assert_eq!(peer.line().unwrap(), "QUIT");
+        peer.send("221 bye\r\n");
+    });
+    let relayed = world.trusted(Fetch::catch(&catcher.socket));
+    let (code, said) = outcome(&relayed.run(address));
+    assert_eq!(code, 75);
+    assert!(said.contains("a relay may carry the connection"), "{said}");
+    at_provider.join().unwrap();
+}
+
+/// Whoever listens at the socket is given the mail.
+#[test]
+fn a_receiver_that_is_another_user_is_given_nothing_unless_it_is_named() {
+    let own = nix::unistd::geteuid().as_raw();
+    let catcher = Catcher::start(&[], &["/bin/true"]);
+    let ended = |fetch: Fetch| {
+        let (address, provider) = provider();
+        let (code, said) = outcome(&fetch.run(address));
+        (code, said, provider.join().unwrap().is_some())
+    };
+    let named =
+        |uid: u32| Fetch::catch(&catcher.socket).with(&["--receiver-uid", &uid.to_string()]);
+    let (code, said, turned) = ended(named(own));
+    assert_eq!((code, turned), (0, true), "{said}");
+    let (code, said, turned) = ended(named(own + 4711));
+    assert_eq!((code, turned), (75, false), "{said}");
+    assert!(
+        said.contains(&format!("user {own} listens there")),
+        "{said}"
+    );
+
+    if !nix::unistd::geteuid().is_root() {
+        // Only root can become somebody else.
+        return;
+    }
+    let listening_as = |uid: u32, directory_of: u32, fetch: &[&str]| {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("catch.sock");
+        std::os::unix::fs::chown(directory.path(), Some(directory_of), None).unwrap();
+        let script = "use Socket; use POSIX; socket(S, PF_UNIX, SOCK_STREAM, 0); bind(S, sockaddr_un($ARGV[0])) or die; \
+            POSIX::setuid($ARGV[1]); listen(S, 1) or die; accept(C, S); sysread C, $x, 8192; print $x; \
+            syswrite C, qq({\"message\":\"refused\",\"reason\":\"heard\"}\n)";
+        let listener = Command::new("perl")
+            .args(["-e", script])
+            .arg(&socket)
+            .arg(uid.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        until("the listener", || {
+            let table = std::fs::read_to_string("/proc/net/unix").unwrap();
+            let line = table
+                .lines()
+                .find(|line| line.ends_with(socket.to_str().unwrap()))?;
+            // __SO_ACCEPTCON.
+            line.contains(" 00010000 ").then_some(())
+        });
+        let (_, said, turned) = ended(Fetch::catch(&socket).with(fetch));
+        assert!(!turned);
+        let heard = listener.wait_with_output().unwrap().stdout;
+        (said, String::from_utf8(heard).unwrap())
+    };
+    let (said, heard) = listening_as(61017, 0, &[]);
+    assert!(said.contains("say receiver_uid = 61017"), "{said}");
+    assert_eq!(heard, "");
+    // Everybody of other user namespaces.
+    let (said, heard) = listening_as(65534, 65534, &["--receiver-uid", "65534"]);
+    assert!(
+        said.contains("every user of another user namespace"),
+        "{said}"
+    );
+    assert_eq!(heard, "");
+    for (directory_of, fetch) in [(0, &["--receiver-uid", "61017"][..]), (61017, &[])] {
+        let (said, heard) = listening_as(61017, directory_of, fetch);
+        assert!(said.contains("it refuses: heard"), "{said}");
+        assert!(heard.contains("\"offer\""), "{heard}");
+    }
 }

@@ -2,8 +2,9 @@
 
 use crate::driver::{Fetch, Peer, opened, scripted};
 use crate::fetch_talk::outcome;
+use nix::sys::signal::Signal;
 use std::net::SocketAddr;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 /// Turns the connection and gives what comes over it, with the two addresses.
 fn turned(run: &Fetch) -> (Output, String, SocketAddr, SocketAddr) {
@@ -92,6 +93,47 @@ fn the_exit_of_the_mail_server_is_reported() {
     assert!(said.contains("/bin/sh ended with signal 9"), "{said}");
 }
 
+/// Sendmail's way: the code of what was refused last, behind 221.
+#[test]
+fn a_code_about_mail_at_the_end_of_a_session_that_was_held_is_a_warning() {
+    let serve =
+        r"printf '220 me\r\n'; read ehlo; printf '250 me\r\n'; read quit; printf '221 bye\r\n'";
+    for (code, end) in [(68, 0), (64, 0), (75, 75), (78, 75), (1, 75)] {
+        let script = format!("{serve}; exit {code}");
+        let (address, provider) = scripted(|mut peer| {
+            opened(&mut peer);
+            peer.line().unwrap();
+            peer.send("250 turning\r\n");
+            assert_eq!(peer.reply().0, 220);
+            assert_eq!(peer.code("EHLO provider.example.com"), 250);
+            // As long as it takes to refuse something.
+            std::thread::sleep(std::time::Duration::from_millis(1000));
+            assert_eq!(peer.code("QUIT"), 221);
+        });
+        let output = Fetch::exec(&["/bin/sh", "-c", &script]).run(address);
+        provider.join().unwrap();
+        let (found, said) = outcome(&output);
+        assert_eq!(found, end, "{code}: {said}");
+        let log = String::from_utf8(output.stderr).unwrap();
+        let warned = log.contains("the session was held") && log.contains(&format!("code {code} "));
+        assert_eq!(warned, end == 0, "{log}");
+    }
+}
+
+/// The same codes from a program that was never heard: it did not start.
+#[test]
+fn a_code_about_mail_from_a_program_that_held_no_session_is_a_failed_fetch() {
+    for code in [64, 67, 68, 69, 77, 126, 127] {
+        let (output, ..) = turned(&Fetch::exec(&["/bin/sh", "-c", &format!("exit {code}")]));
+        let (found, said) = outcome(&output);
+        assert_eq!(found, 75, "{said}");
+        assert!(
+            said.contains(&format!("ended with exit code {code}")),
+            "{said}"
+        );
+    }
+}
+
 #[test]
 fn what_the_mail_server_says_on_standard_error_never_reaches_the_provider() {
     let run = Fetch::exec(&[
@@ -127,6 +169,69 @@ fn the_provider_sees_the_end_as_soon_as_the_mail_server_has_closed() {
         closed + std::time::Duration::from_secs(1) < started.elapsed(),
         "{closed:?}"
     );
+}
+
+/// Turns the connection for a customer that something else has started.
+fn turned_by(mut starter: Command) -> (Output, String) {
+    let (address, provider) = scripted(|mut peer| {
+        opened(&mut peer);
+        peer.line().unwrap();
+        peer.send("250 turning\r\n");
+        peer.rest()
+    });
+    starter.arg(env!("CARGO_BIN_EXE_turnabout"));
+    let fetch = Fetch::exec(&["/bin/cat", "/proc/self/status"]);
+    starter.args(fetch.arguments_for(address));
+    let output = starter.stdin(Stdio::null()).output().unwrap();
+    (output, provider.join().unwrap())
+}
+
+/// A line of `/proc/PID/status`.
+fn line<'a>(status: &'a str, name: &str) -> &'a str {
+    let mut lines = status.lines();
+    let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+    found.unwrap_or_else(|| panic!("no {name} in {status:?}"))
+}
+
+#[test]
+fn the_mail_server_ignores_and_blocks_no_signal_that_it_needs() {
+    let mut starter = Command::new("/usr/bin/env");
+    starter.args(["--ignore-signal=ALRM,CHLD,PIPE,TERM", "--block-signal"]);
+    let (output, status) = turned_by(starter);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(u64::from_str_radix(line(&status, "SigBlk"), 16), Ok(0));
+    let ignored = u64::from_str_radix(line(&status, "SigIgn"), 16).unwrap();
+    for signal in [
+        Signal::SIGALRM,
+        Signal::SIGCHLD,
+        Signal::SIGPIPE,
+        Signal::SIGTERM,
+    ] {
+        assert_eq!(
+            ignored >> (signal as i32 - 1) & 1,
+            0,
+            "{signal} in {ignored:x}"
+        );
+    }
+}
+
+#[test]
+fn the_mail_server_writes_no_file_that_everybody_may_write() {
+    for (ours, its) in [("000", "0022"), ("077", "0077"), ("022", "0022")] {
+        let mut starter = Command::new("/bin/sh");
+        starter.args(["-c", &format!("umask {ours}; exec \"$0\" \"$@\"")]);
+        let (_, status) = turned_by(starter);
+        assert_eq!(line(&status, "Umask"), its);
+    }
+}
+
+#[test]
+fn the_mail_server_starts_in_the_root_directory_and_in_a_process_group_of_its_own() {
+    let (_, where_it_is, ..) = turned(&Fetch::exec(&["/bin/pwd"]));
+    assert_eq!(where_it_is, "/\n");
+    let (_, stat, ..) = turned(&Fetch::exec(&["/bin/cat", "/proc/self/stat"]));
+    let fields: Vec<&str> = stat.split(' ').collect();
+    assert_eq!(fields[0], fields[4], "{stat}");
 }
 
 #[test]

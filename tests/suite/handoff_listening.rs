@@ -3,6 +3,7 @@
 
 use crate::driver::{Fetch, Peer, opened, scripted, until};
 use crate::fetch_talk::outcome;
+use nix::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
@@ -294,6 +295,39 @@ fn a_server_that_is_not_there_closes_or_refuses_is_no_atrn() {
         code == 75 && said.contains(&format!("cannot relay to {to}: ")),
         "{said}"
     );
+}
+
+/// Rules: C7
+#[test]
+fn a_session_in_the_midst_of_being_spliced_goes_on_after_sigterm_until_its_end() {
+    let (to, server) = mail_server(|mut peer| {
+        take_v2(&mut peer);
+        peer.take_mail()
+    });
+    let (half, until_told) = std::sync::mpsc::channel();
+    let (told, wait) = std::sync::mpsc::channel();
+    let (address, provider) = scripted(move |mut peer| {
+        opened(&mut peer);
+        assert_eq!(peer.line().unwrap(), "ATRN");
+        peer.send("250 turning\r\n");
+        assert_eq!(peer.reply().0, 220);
+        assert_eq!(peer.code("EHLO provider.example.com"), 250);
+        peer.give_mail("alice@example.org", "Subject: one\r\n\r\nbefore");
+        half.send(()).unwrap();
+        wait.recv().unwrap();
+        peer.give_mail("alice@example.org", "Subject: two\r\n\r\nafter");
+        assert_eq!(peer.code("QUIT"), 221);
+    });
+    let fetch = fetch(&to, &[]);
+    let mut running = fetch.start(address);
+    until_told.recv_timeout(PATIENCE).unwrap();
+    running.signal(Signal::SIGTERM);
+    running.logged("stopping");
+    told.send(()).unwrap();
+    provider.join().unwrap();
+    let (status, log) = running.ended();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(server.join().unwrap().len(), 2);
 }
 
 /// Rules: R26

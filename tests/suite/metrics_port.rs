@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Everything that is answered to these octets.
 fn asked(address: SocketAddr, octets: &str) -> String {
@@ -218,6 +218,38 @@ fn metrics_show_the_sessions_that_are_open() {
     assert_eq!(open().to_string(), "1");
     drop(peer);
     until("the end", || (open() < 0.5).then_some(()));
+}
+
+/// Rules: C12
+#[test]
+fn metrics_count_those_that_were_ended_so_that_another_could_be_served() {
+    let mut serve = Serve::start(Setup {
+        keys: PORT.to_owned(),
+        limits: "connections = 2\nunauthenticated_percent = 100",
+        ..Setup::default()
+    });
+    let address = metrics_address(&mut serve);
+    let ended = || samples(&scraped(address))["turnabout_connections_refused_total{role=\"serve\",reason=\"newcomer\"}"];
+    let strangers: Vec<Peer> = (0..2).map(|_| Peer::greeted(serve.address())).collect();
+    assert_eq!(ended().to_string(), "0");
+    let newcomers: Vec<Peer> = (0..2).map(|_| Peer::greeted(serve.address())).collect();
+    assert_eq!(ended().to_string(), "2");
+    drop((strangers, newcomers));
+}
+
+#[test]
+fn metrics_are_had_beside_others_who_ask_and_say_nothing() {
+    let mut serve = Serve::start(Setup {
+        keys: PORT.to_owned(),
+        ..Setup::default()
+    });
+    let address = metrics_address(&mut serve);
+    let began = Instant::now();
+    let silent = [(); 4].map(|()| TcpStream::connect(address).unwrap());
+    samples(&scraped(address));
+    // They have five seconds.
+    assert!(began.elapsed() < Duration::from_secs(4));
+    drop(silent);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use crate::sasl_by_hand::Alice;
 use std::sync::Arc;
 use turnabout::sasl::client::{ClientExchange, Means};
-use turnabout::sasl::server::{ChallengeSeed, Evidence, ServerExchange, ServerStep};
+use turnabout::sasl::cram_md5::ChallengeSeed;
+use turnabout::sasl::server::{Evidence, ServerExchange, ServerStep};
 use turnabout::sasl::{Mechanism, SaslError, Secret, cram_md5};
 
 pub fn seed() -> ChallengeSeed {

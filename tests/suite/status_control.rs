@@ -21,7 +21,11 @@ fn answered(path: &Path, refuse: bool) -> std::thread::JoinHandle<Request> {
         runtime.block_on(async {
             let listener = Listener::bind(&path).unwrap();
             ready.send(()).unwrap();
-            let asked = listener.accept().await;
+            let asked = loop {
+                if let Some(asked) = listener.accept().await.request().await {
+                    break asked;
+                }
+            };
             let request = asked.request.clone();
             if refuse {
                 asked.refuse("not today").await;

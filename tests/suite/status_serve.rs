@@ -3,9 +3,12 @@
 use crate::driver::{ALICE, ALICE_HOP, BOB, Message, Peer, Serve, Setup, until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 pub fn status(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_turnabout"))
@@ -257,6 +260,51 @@ fn the_socket_is_for_owner_and_group_and_goes_with_the_service() {
     let (status, log) = serve.process.ended();
     assert!(status.success(), "{log}");
     assert!(!socket.exists());
+}
+
+/// Connections to the control socket on which nothing is said.
+fn silent(socket: &Path, count: usize) -> Vec<UnixStream> {
+    let connect = |_| {
+        let stream = UnixStream::connect(socket).unwrap();
+        let patience = Some(Duration::from_secs(60));
+        stream.set_read_timeout(patience).unwrap();
+        stream
+    };
+    (0..count).map(connect).collect()
+}
+
+#[test]
+fn whoever_asks_and_says_nothing_keeps_nobody_else_waiting() {
+    let serve = Serve::start(Setup::default());
+    let socket = socket(&serve);
+    let began = Instant::now();
+    let mut slow = silent(&socket, 8);
+    for half in &mut slow[..4] {
+        half.write_all(b"{\"request\":").unwrap();
+    }
+    assert_eq!(json(&socket)["role"], "serve");
+    // They have five seconds.
+    assert!(began.elapsed() < Duration::from_secs(4));
+    for mut one in slow {
+        let mut answer = Vec::new();
+        one.read_to_end(&mut answer).ok();
+        assert_eq!(answer, b"");
+    }
+}
+
+#[test]
+fn no_more_than_a_few_are_heard_at_a_time_and_the_next_is_when_their_time_is_over() {
+    let serve = Serve::start(Setup::default());
+    let socket = socket(&serve);
+    let began = Instant::now();
+    let silent = silent(&socket, 33);
+    let mut asking = silent.last().unwrap();
+    asking.write_all(b"{\"request\":\"status\"}\n").unwrap();
+    let mut answer = String::new();
+    asking.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("\"role\":\"serve\""), "{answer}");
+    assert!(began.elapsed() > Duration::from_secs(4));
+    assert_eq!(json(&socket)["role"], "serve");
 }
 
 #[test]

@@ -96,19 +96,9 @@ async fn session(exim: &Exim, provider: &Provider, findings: &mut Findings) {
     } else {
         domains.clone()
     };
-    let replies = match exim.session(peer, &asked).await {
-        Ok(replies) => replies,
-        Err(error) => {
-            findings.note(place, error.to_string()).end();
-            return;
-        }
-    };
-    if let Some(refused) = &replies.refused {
-        findings
-            .warning(place, format!("what it does with the provider's mail could not be seen: it says \"{refused}\" to {peer}"))
-            .end();
-        return;
-    }
+    let what = "what it does with the provider's mail";
+    let seen = exim.seen((peer, &asked), (place, what), findings);
+    let Some(replies) = seen.await else { return };
     if replies
         .offer
         .iter()

@@ -3,12 +3,15 @@
 
 pub(super) mod customer;
 pub(super) mod provider;
+mod retries;
+mod routes;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use super::finding::Findings;
 use super::machine;
 use crate::config::Serve;
 use crate::queue::{Answer, QueueError};
@@ -144,13 +147,35 @@ impl Exim {
         Ok(all)
     }
 
+    /// Such a session, or a finding of why it says nothing about `what`.
+    pub(super) async fn seen(
+        &self,
+        (peer, domains): (IpAddr, &[String]),
+        (place, what): (&str, &str),
+        findings: &mut Findings,
+    ) -> Option<Replies> {
+        let replies = match self.session(peer, domains).await {
+            Ok(replies) => replies,
+            Err(error) => {
+                findings.note(place, error.to_string()).end();
+                return None;
+            }
+        };
+        let Some(refused) = &replies.refused else {
+            return Some(replies);
+        };
+        findings
+            .warning(
+                place,
+                format!("{what} could not be seen: it says \"{refused}\" to {peer}"),
+            )
+            .end();
+        None
+    }
+
     /// A session as if from `peer`, on a port of ours as a turned connection has it: mail to these domains, and to one
     /// that is nobody's. Exim delivers nothing and logs nothing.
-    pub(super) async fn session(
-        &self,
-        peer: IpAddr,
-        domains: &[String],
-    ) -> Result<Replies, QueueError> {
+    async fn session(&self, peer: IpAddr, domains: &[String]) -> Result<Replies, QueueError> {
         let mut all = Replies::default();
         for some in domains.chunks(AT_ONCE) {
             let mut said = String::from("EHLO turnabout-check.invalid\r\nMAIL FROM:<>\r\n");

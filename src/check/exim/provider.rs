@@ -1,7 +1,7 @@
-//! Exim as the provider: router, transport, retry rule, and that mail for the customers is accepted and held.
+//! Exim as the provider: the transport, and that mail for the customers is accepted and held.
 
-use std::collections::HashMap;
-
+use super::retries::retries;
+use super::routes::routing;
 use super::{Exim, STRANGER};
 use crate::accounts::Accounts;
 use crate::check::finding::Findings;
@@ -9,15 +9,6 @@ use crate::check::fragments;
 use crate::config::Serve;
 use crate::handoff::exim_continue::{EximContinue, EximSettings};
 use crate::smtp::next_hop::NextHop;
-
-/// A retry rule that gives up sooner is a danger: the customer may be away for so long.
-const LONG: u64 = 30 * 24 * 3600;
-
-/// A customer that has put off a message should find it again when he calls the next time.
-const SHORT: u64 = 60;
-
-/// For so many domains the retry rule is looked at, one by one: there is mostly one for all.
-const RULES: usize = 20;
 
 /// Looks at everything that stands in Exim's configuration.
 pub(in crate::check) async fn check(
@@ -167,116 +158,6 @@ fn ports(
     }
 }
 
-/// Does every domain go by the transport to its next hop? Gives those that go by the transport at all.
-async fn routing(
-    exim: &Exim,
-    transport: &str,
-    routes: &[(&str, String, &NextHop)],
-    findings: &mut Findings,
-) -> Vec<String> {
-    let domains: Vec<String> = routes.iter().map(|(_, domain, _)| domain.clone()).collect();
-    let ways = match exim.ways(&domains).await {
-        Ok(ways) => ways,
-        Err(error) => {
-            findings.error("Exim, routers", error.to_string()).end();
-            return Vec::new();
-        }
-    };
-    let mut routed = Vec::new();
-    let mut routers: HashMap<&str, ()> = HashMap::new();
-    for (user, domain, next_hop) in routes {
-        let Some(way) = ways.get(domain) else {
-            continue;
-        };
-        let line = fragments::exim_table_line(domain, next_hop);
-        let place = "Exim, routers";
-        if let Some(trouble) = &way.trouble {
-            findings
-                .error(
-                    place,
-                    format!("mail for {domain} {trouble}, so nothing waits for {user:?}"),
-                )
-                .fix(if trouble.contains("local host") {
-                    "  self = send".to_owned()
-                } else {
-                    line
-                });
-        } else if way.transport != transport {
-            findings
-                .error(
-                    place,
-                    format!(
-                        "mail for {domain} goes by the router {} and the transport {}, not by {transport}, so it does not wait for {user:?}",
-                        way.router, way.transport
-                    ),
-                )
-                .fix(line);
-        } else if way.hosts != [next_hop.ip()] {
-            let hosts: Vec<String> = way.hosts.iter().map(ToString::to_string).collect();
-            findings
-                .error(
-                    place,
-                    format!(
-                        "mail for {domain} goes to {}, but the account of {user:?} has the next hop {next_hop}, so Exim does not find it for the customer's connection",
-                        hosts.join(" ")
-                    ),
-                )
-                .fix(line);
-        } else {
-            routed.push(domain.clone());
-            routers.insert(&way.router, ());
-        }
-    }
-    for name in routers.keys() {
-        router(exim, name, findings).await;
-    }
-    others(exim, transport, &routers, findings).await;
-    routed
-}
-
-/// What a router must not do with mail that it cannot place at this moment.
-async fn router(exim: &Exim, name: &str, findings: &mut Findings) {
-    let options = exim.options(&["router", name]).await.unwrap_or_default();
-    let place = format!("Exim, router {name}");
-    if options.get("more").is_some_and(|more| more != "false") {
-        findings
-            .warning(&place, "it lets other routers follow, so mail for a customer whose line in the table is missing goes where its MX record points")
-            .fix("  no_more");
-    }
-    if options
-        .get("fallback_hosts")
-        .is_some_and(|hosts| !hosts.is_empty())
-    {
-        findings
-            .error(
-                place,
-                "fallback_hosts is set, so mail goes there instead of waiting for the customer",
-            )
-            .fix("  fallback_hosts =");
-    }
-}
-
-/// Another router that leads to the transport brings mail of others to a customer's connection.
-async fn others(exim: &Exim, transport: &str, known: &HashMap<&str, ()>, findings: &mut Findings) {
-    for name in exim.routers().await.unwrap_or_default() {
-        if known.contains_key(name.as_str()) || known.is_empty() {
-            continue;
-        }
-        let options = exim.options(&["router", &name]).await.unwrap_or_default();
-        if options
-            .get("transport")
-            .is_some_and(|used| used == transport)
-        {
-            findings
-                .warning(
-                    format!("Exim, router {name}"),
-                    format!("it uses the transport {transport} too: what it sends to a customer's next hop goes to that customer"),
-                )
-                .fix("  transport = remote_smtp");
-        }
-    }
-}
-
 /// Is the mail held until it is asked for?
 async fn held(exim: &Exim, list: Option<&String>, domains: &[String], findings: &mut Findings) {
     let list = list.map_or("", String::as_str);
@@ -308,92 +189,12 @@ async fn held(exim: &Exim, list: Option<&String>, domains: &[String], findings: 
     }
 }
 
-/// Does a failure leave the mail in the queue, and for how long?
-async fn retries(exim: &Exim, domains: &[String], findings: &mut Findings) {
-    const RULE: &str = "*@+odmr_domains  *  F,365d,1s";
-    let mut seen: Vec<String> = Vec::new();
-    for domain in domains.iter().take(RULES) {
-        let Ok(rule) = exim.retry_rule(domain).await else {
-            continue;
-        };
-        if seen.contains(&rule) {
-            continue;
-        }
-        let (first, last) = times(&rule);
-        if rule.is_empty() {
-            findings
-                .error("Exim, retry", format!("there is no rule for {domain}, and without one the first failure returns the mail to its sender"))
-                .fix(RULE);
-        } else if last.is_none_or(|last| last < LONG) {
-            findings
-                .error("Exim, retry", format!("the rule for {domain} ({}) gives up too soon: what has waited longer than that for its customer is returned to the sender when he calls", rule.trim_end_matches([';', ' '])))
-                .fix(RULE);
-        } else if first.is_none_or(|first| first > SHORT) {
-            findings
-                .warning("Exim, retry", format!("the rule for {domain} begins with a long interval, so mail that a customer has put off may not be tried when he calls again"))
-                .fix(RULE);
-        }
-        seen.push(rule);
-    }
-}
-
-/// The first interval and the last end of a rule such as `*  *  F,2h,15m; G,16h,1h,1.5; F,4d,6h;`, in seconds.
-fn times(rule: &str) -> (Option<u64>, Option<u64>) {
-    let parts = || {
-        rule.split_whitespace().filter(|word| {
-            word.starts_with("F,") || word.starts_with("G,") || word.starts_with("H,")
-        })
-    };
-    let field = |part: &str, index: usize| {
-        part.trim_end_matches(';')
-            .split(',')
-            .nth(index)
-            .and_then(seconds)
-    };
-    (
-        parts().next().and_then(|part| field(part, 2)),
-        parts().next_back().and_then(|part| field(part, 1)),
-    )
-}
-
-/// Exim's notation of a time, such as `52w1d` or `1h30m`.
-fn seconds(text: &str) -> Option<u64> {
-    let (mut all, mut number) = (0_u64, 0_u64);
-    for c in text.chars() {
-        if let Some(digit) = c.to_digit(10) {
-            number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
-            continue;
-        }
-        let unit = match c {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 24 * 3600,
-            'w' => 7 * 24 * 3600,
-            _ => return None,
-        };
-        all = all.checked_add(number.checked_mul(unit)?)?;
-        number = 0;
-    }
-    all.checked_add(number)
-}
-
 /// Does Exim take mail for the customers from a stranger, and for nobody else?
 async fn accepted(exim: &Exim, domains: &[String], findings: &mut Findings) {
     let place = "Exim, as a stranger sees it";
-    let replies = match exim.session(STRANGER, domains).await {
-        Ok(replies) => replies,
-        Err(error) => {
-            findings.note(place, error.to_string()).end();
-            return;
-        }
-    };
-    if let Some(refused) = &replies.refused {
-        findings
-            .warning(place, format!("whether it accepts mail for the customers could not be seen: it says \"{refused}\" to {STRANGER}"))
-            .end();
-        return;
-    }
+    let what = "whether it accepts mail for the customers";
+    let seen = exim.seen((STRANGER, domains), (place, what), findings);
+    let Some(replies) = seen.await else { return };
     let refused = domains.iter().zip(&replies.recipients);
     for (domain, reply) in refused.filter(|(_, reply)| reply.starts_with('5')) {
         if replies.is_as_foreign(reply) {
@@ -420,26 +221,5 @@ async fn accepted(exim: &Exim, domains: &[String], findings: &mut Findings) {
                 format!("it relays for anybody: \"{reply}\" to a recipient that is not here"),
             )
             .fix("deny message = relay not permitted");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{seconds, times};
-
-    #[test]
-    fn a_retry_rule_has_a_first_interval_and_an_end() {
-        let day = 24 * 3600;
-        assert_eq!(
-            times("*@+odmr_domains  *  F,52w1d,1s;"),
-            (Some(1), Some(365 * day))
-        );
-        assert_eq!(
-            times("*  *  F,2h,15m; G,16h,1h,1.5; F,4d,6h;"),
-            (Some(900), Some(4 * day))
-        );
-        assert_eq!(times(""), (None, None));
-        assert_eq!(seconds("1h30m"), Some(5400));
-        assert_eq!(seconds("x"), None);
     }
 }

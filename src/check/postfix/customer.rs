@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::lists::{members, words};
-use super::provider::{joined, knock};
+use super::lists::{joined, members, words};
+use super::provider::knock;
 use super::relay_control::{Guard, guard};
 use super::{Postfix, Service};
 use crate::check::finding::Findings;

@@ -133,3 +133,14 @@ fn matches(entry: &str, domain: &str, parents: bool) -> bool {
     let entry = entry.to_ascii_lowercase();
     keys(domain, parents).contains(&entry) || entry.starts_with('.') && domain.ends_with(&entry)
 }
+
+/// A list with more items, each once.
+pub(in crate::check) fn joined(list: &str, more: &str) -> String {
+    let mut all: Vec<String> = Vec::new();
+    for item in words(list).into_iter().chain(words(more)) {
+        if !all.contains(&item) {
+            all.push(item);
+        }
+    }
+    all.join(", ")
+}

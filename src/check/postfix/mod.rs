@@ -4,9 +4,10 @@ pub(super) mod customer;
 mod lists;
 pub(super) mod provider;
 mod relay_control;
+mod routes;
+mod transport;
 
-pub(super) use lists::words;
-pub(super) use provider::joined;
+pub(super) use lists::{joined, words};
 
 use std::collections::HashMap;
 use std::ffi::OsString;

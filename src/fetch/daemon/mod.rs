@@ -5,16 +5,18 @@
 //!                            ^------- how it ended, back to its Course ------'
 //! ```
 
+mod moment;
 mod rota;
 mod schedule;
 
 use super::stopping::{self, Stopping};
-use super::{RELAY_IDLE, Report, Shared, session};
+use super::{RELAY_IDLE, Report, Shared, hook, session};
 use crate::config::{self, Config, ConfigError, Provider};
 use crate::control::{Desk, DeskSettings, MetricsListener};
 use crate::report::{Ledger, Role};
 use crate::service::notify;
 use crate::wire::{KernelTls, Relays};
+use moment::{Moment, Sleep};
 use rota::Rota;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -129,9 +131,10 @@ async fn stand(
             now: Some(wanted),
         },
     );
-    let mut rota = Rota::new(settings.providers, Instant::now());
+    let mut rota = Rota::new(settings.providers, &Moment::now());
     let mut fetches: JoinSet<Report> = JoinSet::new();
     let mut beat = beat();
+    let mut sleep = Sleep::begin();
     tracing::info!(providers = rota.len(), "ready");
     start(&mut rota, &mut fetches, &shared);
     notify::ready(&rota.to_string());
@@ -148,20 +151,22 @@ async fn stand(
                 notify::ready(&rota.to_string());
             }
             Some(asked) = asked.recv() => rota.want(asked, Instant::now()).await,
-            Some(ended) = fetches.join_next_with_id() => rota.ended(ended, Instant::now(), chance()).await,
+            Some(ended) = fetches.join_next_with_id() => rota.ended(ended, &Moment::now(), chance()).await,
             _ = beat.tick() => {
                 notify::alive();
-                continue;
+                let Some(time) = sleep.since() else { continue };
+                tracing::info!(slept = time.as_secs(), "the machine was asleep");
+                rota.slept(time);
             }
             () = shared.stopping.told() => break,
         }
         start(&mut rota, &mut fetches, &shared);
         notify::status(&rota.to_string());
     }
-    notify::stopping(stopping::TIME);
+    notify::stopping(stopping::TIME + hook::LAST);
     drop(asked);
     while let Some(ended) = fetches.join_next_with_id().await {
-        rota.ended(ended, Instant::now(), 0.0).await;
+        rota.ended(ended, &Moment::now(), 0.0).await;
     }
     desk.close().await;
     tracing::info!("stopped");
@@ -170,7 +175,7 @@ async fn stand(
 
 /// Begins every fetch that is due.
 fn start(rota: &mut Rota, fetches: &mut JoinSet<Report>, shared: &Arc<Shared>) {
-    rota.begin(Instant::now(), |provider| {
+    rota.begin(&Moment::now(), |provider| {
         let (provider, shared) = (Arc::clone(provider), Arc::clone(shared));
         fetches
             .spawn(async move { session::fetch(&provider, &shared).await })
@@ -189,7 +194,7 @@ fn reload(options: &DaemonOptions, desk: &config::Desk, rota: &mut Rota, ledger:
     });
     match settings {
         Ok(settings) => {
-            rota.reload(settings.providers, Instant::now());
+            rota.reload(settings.providers, &Moment::now());
             ledger.keep_results(|name| rota.has(name));
             tracing::info!(providers = rota.len(), "reloaded");
         }

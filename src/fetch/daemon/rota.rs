@@ -1,5 +1,6 @@
 //! Whose turn it is: each provider with its course, and who waits for the end of a fetch.
 
+use super::moment::Moment;
 use super::schedule::Course;
 use crate::config::Provider;
 use crate::control::{Asked, Request};
@@ -38,9 +39,9 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(provider: Provider, now: Instant) -> Self {
+    fn new(provider: Provider, now: &Moment) -> Self {
         Self {
-            course: Course::new(provider.schedule, now),
+            course: Course::new(provider.schedule, now.at),
             provider: Arc::new(provider),
             task: None,
             waiting: Vec::new(),
@@ -51,10 +52,14 @@ impl Entry {
     fn due(&self) -> Option<Instant> {
         self.course.due().filter(|_| !self.gone)
     }
+
+    fn keep_quiet(&mut self, now: &Moment) {
+        self.course.keep_quiet(&self.provider.quiet_hours, now);
+    }
 }
 
 impl Rota {
-    pub(super) fn new(providers: Vec<Provider>, now: Instant) -> Self {
+    pub(super) fn new(providers: Vec<Provider>, now: &Moment) -> Self {
         // A name that is given twice is one provider.
         let mut rota = Self(Vec::new());
         rota.reload(providers, now);
@@ -76,9 +81,10 @@ impl Rota {
     }
 
     /// Begins what is due.
-    pub(super) fn begin(&mut self, now: Instant, mut spawn: impl FnMut(&Arc<Provider>) -> Id) {
+    pub(super) fn begin(&mut self, now: &Moment, mut spawn: impl FnMut(&Arc<Provider>) -> Id) {
         for entry in self.0.iter_mut().filter(|entry| !entry.gone) {
-            if entry.course.begin(now) {
+            entry.keep_quiet(now);
+            if entry.course.begin(now.at) {
                 entry.task = Some(spawn(&entry.provider));
             }
         }
@@ -114,7 +120,7 @@ impl Rota {
     pub(super) async fn ended(
         &mut self,
         ended: Result<(Id, Report), JoinError>,
-        now: Instant,
+        now: &Moment,
         chance: f64,
     ) {
         let (id, report) = match ended {
@@ -129,7 +135,10 @@ impl Rota {
         };
         entry.task = None;
         let end = report.as_ref().map_or(End::TryLater, |report| report.end);
-        let wait = entry.course.ended(end, now, chance);
+        entry.course.ended(end, now.at, chance);
+        entry.keep_quiet(now);
+        let due = entry.course.due().unwrap_or(now.at);
+        let wait = due.saturating_duration_since(now.at);
         if !entry.gone {
             tracing::info!(
                 provider = %entry.provider.name,
@@ -148,7 +157,7 @@ impl Rota {
     }
 
     /// Other providers, or others of the same names. Fetches that run go on.
-    pub(super) fn reload(&mut self, providers: Vec<Provider>, now: Instant) {
+    pub(super) fn reload(&mut self, providers: Vec<Provider>, now: &Moment) {
         for entry in &mut self.0 {
             entry.gone = true;
         }
@@ -157,13 +166,23 @@ impl Rota {
             match same.find(|entry| entry.provider.name == provider.name) {
                 Some(entry) => {
                     entry.gone = false;
-                    entry.course.reload(provider.schedule, now);
+                    entry.course.reload(provider.schedule, now.at);
                     entry.provider = Arc::new(provider);
                 }
                 None => self.0.push(Entry::new(provider, now)),
             }
         }
         self.0.retain(|entry| !entry.gone || entry.task.is_some());
+        for entry in &mut self.0 {
+            entry.keep_quiet(now);
+        }
+    }
+
+    /// The machine slept this long: what has become due meanwhile is due now.
+    pub(super) fn slept(&mut self, time: Duration) {
+        for entry in &mut self.0 {
+            entry.course.slept(time);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! When to fetch from one provider. Time and chance come in from outside, so that every course can be tested.
 
-use crate::config::Schedule;
+use super::moment::Moment;
+use crate::config::{QuietHours, Schedule};
 use crate::fetch::End;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,10 @@ pub(super) struct Course {
     running: bool,
     /// Somebody asked for a fetch while one was running, which may have come too early for the mail that is meant.
     again: bool,
+    /// The fetch that is due was asked for: it does not wait for the end of the quiet hours.
+    asked: bool,
+    /// What chance has added to the wait.
+    jitter: Duration,
 }
 
 impl Course {
@@ -25,6 +30,8 @@ impl Course {
             due: now,
             running: false,
             again: false,
+            asked: false,
+            jitter: Duration::ZERO,
         }
     }
 
@@ -37,6 +44,7 @@ impl Course {
     pub(super) fn begin(&mut self, now: Instant) -> bool {
         let begins = self.due().is_some_and(|due| due <= now);
         self.running |= begins;
+        self.asked &= !begins;
         begins
     }
 
@@ -46,7 +54,27 @@ impl Course {
             self.again = true;
         } else {
             self.due = self.due.min(now);
+            self.asked = true;
         }
+    }
+
+    /// Puts off what nobody has asked for until the quiet hours are over, and then by its jitter, so that not all come
+    /// at that moment. To be called again before anything begins: the clock on the wall may have been set meanwhile.
+    pub(super) fn keep_quiet(&mut self, quiet: &QuietHours, now: &Moment) {
+        if self.asked || self.running {
+            return;
+        }
+        let due = self.due.max(now.at);
+        if let Some(end) = now.end_of_quiet(quiet, due) {
+            self.due = end + self.jitter;
+            // The jitter may have led into the next quiet hours; then there is nothing left to spread.
+            self.due = now.end_of_quiet(quiet, self.due).unwrap_or(self.due);
+        }
+    }
+
+    /// The machine slept this long, which no wait has noticed.
+    pub(super) fn slept(&mut self, time: Duration) {
+        self.due = self.due.checked_sub(time).unwrap_or(self.due);
     }
 
     /// A fetch has ended: says how long the wait is. `chance` is from 0 to 1.
@@ -68,10 +96,12 @@ impl Course {
                 self.times.retry_longest.max(self.times.interval)
             }
         };
-        let wait = if again && !matches!(end, End::Refused | End::Configuration) {
+        self.jitter = self.times.jitter.mul_f64(chance.clamp(0.0, 1.0));
+        self.asked = again && !matches!(end, End::Refused | End::Configuration);
+        let wait = if self.asked {
             Duration::ZERO
         } else {
-            base + self.times.jitter.mul_f64(chance.clamp(0.0, 1.0))
+            base + self.jitter
         };
         self.due = now + wait;
         wait
@@ -81,8 +111,10 @@ impl Course {
     /// than the new interval.
     pub(super) fn reload(&mut self, times: Schedule, now: Instant) {
         self.times = times;
-        if self.failures > 0 {
-            self.want(now);
+        if self.running {
+            self.again |= self.failures > 0;
+        } else if self.failures > 0 {
+            self.due = self.due.min(now);
         } else {
             self.due = self.due.min(now + times.interval);
         }
@@ -97,9 +129,12 @@ impl Course {
 
 #[cfg(test)]
 mod tests {
+    use super::super::moment::Moment;
     use super::Course;
-    use crate::config::Schedule;
+    use crate::config::{QuietHours, Schedule};
     use crate::fetch::End;
+    use jiff::tz::TimeZone;
+    use jiff::{Timestamp, ToSpan};
     use proptest::prelude::*;
     use std::time::{Duration, Instant};
 
@@ -192,7 +227,142 @@ mod tests {
         assert_eq!(fine.due(), Some(now + 2 * MINUTE));
     }
 
+    fn quiet(spans: &str) -> QuietHours {
+        spans.parse().unwrap_or_default()
+    }
+
+    /// This time of the same day, in UTC.
+    fn at(clock: &str, start: Instant) -> Moment {
+        let day: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap_or_default();
+        let wall: Timestamp = format!("2026-01-10T{clock}Z").parse().unwrap_or_default();
+        let gone = Duration::try_from(wall.duration_since(day)).unwrap_or_default();
+        Moment {
+            at: start + gone,
+            wall,
+            zone: TimeZone::UTC,
+        }
+    }
+
+    #[test]
+    fn what_would_be_due_in_quiet_hours_waits_for_their_end_and_keeps_its_jitter() {
+        let start = Instant::now();
+        let morning = quiet("02:00-06:00");
+        let now = at("01:50:00", start);
+        let mut course = Course::new(times(), now.at);
+        course.keep_quiet(&morning, &now);
+        assert!(course.begin(now.at), "it is not quiet yet");
+        course.ended(End::NoMail, now.at, 0.5);
+        course.keep_quiet(&morning, &now);
+        let end = at("06:00:00", start).at + MINUTE / 2;
+        assert_eq!(course.due(), Some(end));
+        // Looked at again and again, it stays so.
+        course.keep_quiet(&morning, &at("03:00:00", start));
+        course.keep_quiet(&morning, &at("06:00:01", start));
+        assert_eq!(course.due(), Some(end));
+        // The jitter leads into the next quiet hours: their end it is.
+        let twice = quiet("02:00-06:00,06:00-06:01");
+        let mut course = Course::new(times(), now.at);
+        course.ended(End::NoMail, now.at, 1.0);
+        course.keep_quiet(&twice, &now);
+        assert_eq!(course.due(), Some(at("06:02:00", start).at));
+    }
+
+    #[test]
+    fn a_start_or_new_settings_in_quiet_hours_wait_and_who_asks_does_not() {
+        let start = Instant::now();
+        let morning = quiet("02:00-06:00");
+        let now = at("03:00:00", start);
+        let mut course = Course::new(times(), now.at);
+        course.keep_quiet(&morning, &now);
+        assert!(!course.begin(now.at));
+        assert_eq!(course.due(), Some(at("06:00:00", start).at));
+        course.want(now.at);
+        course.keep_quiet(&morning, &now);
+        assert!(course.begin(now.at), "asked for");
+        // It fails, and nobody has asked for the next.
+        course.ended(End::TryLater, now.at, 0.0);
+        course.keep_quiet(&morning, &now);
+        assert_eq!(course.due(), Some(at("06:00:00", start).at));
+        course.reload(times(), now.at);
+        course.keep_quiet(&morning, &now);
+        assert_eq!(course.due(), Some(at("06:00:00", start).at));
+        // Who asks during a fetch is obeyed as well.
+        course.want(now.at);
+        assert!(course.begin(now.at));
+        course.want(now.at);
+        course.ended(End::NoMail, now.at, 0.0);
+        course.keep_quiet(&morning, &now);
+        assert!(course.begin(now.at));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_into_quiet_hours_is_believed() {
+        let start = Instant::now();
+        let morning = quiet("02:00-06:00");
+        let now = at("06:30:00", start);
+        let mut course = Course::new(times(), now.at);
+        let mut set_back = now.clone();
+        set_back.wall = at("05:30:00", start).wall;
+        course.keep_quiet(&morning, &set_back);
+        assert!(!course.begin(set_back.at));
+        assert_eq!(course.due(), Some(now.at + 30 * MINUTE));
+    }
+
+    #[test]
+    fn what_became_due_while_the_machine_slept_is_due_at_waking() {
+        let now = Instant::now() + 600 * MINUTE;
+        let mut course = Course::new(times(), now);
+        course.ended(End::NoMail, now, 0.0);
+        course.slept(5 * MINUTE);
+        assert_eq!(course.due(), Some(now + 10 * MINUTE));
+        course.slept(60 * MINUTE);
+        assert!(course.begin(now));
+    }
+
     proptest! {
+        /// Whenever a fetch that nobody asked for begins, it is not quiet, in any zone; and it does begin some day.
+        #[test]
+        fn no_fetch_begins_by_itself_in_quiet_hours(
+            (from, long) in (0_u32..1440, 1_u32..1400),
+            second in 1_767_225_600_i64..1_798_761_600,
+            ends in proptest::collection::vec((0_u8..4, 0.0_f64..=1.0), 1..60),
+            rule in prop_oneof![
+                Just("CET-1CEST,M3.5.0,M10.5.0/3"),
+                Just("<+1030>-10:30<+11>-11,M10.1.0,M4.1.0"),
+                Just("UTC0"),
+            ],
+        ) {
+            let to = (from + long) % 1440;
+            let hours = quiet(&format!("{:02}:{:02}-{:02}:{:02}", from / 60, from % 60, to / 60, to % 60));
+            prop_assert_ne!(&hours, &QuietHours::default());
+            let mut now = Moment {
+                at: Instant::now(),
+                wall: Timestamp::from_second(second).unwrap_or_default(),
+                zone: TimeZone::posix(rule).unwrap_or(TimeZone::UTC),
+            };
+            let mut course = Course::new(times(), now.at);
+            for (end, chance) in ends {
+                course.keep_quiet(&hours, &now);
+                let due = course.due().unwrap_or(now.at);
+                let wait = due.saturating_duration_since(now.at);
+                prop_assert!(wait <= 27 * 60 * MINUTE, "{:?}", wait);
+                now.at += wait;
+                now.wall += wait;
+                course.keep_quiet(&hours, &now);
+                prop_assert!(!hours.contain(now.wall, &now.zone), "{}", now.wall);
+                prop_assert!(course.begin(now.at));
+                now.at += MINUTE;
+                now.wall += 1.minute();
+                let end = match end {
+                    0 => End::NoMail,
+                    1 => End::TryLater,
+                    2 => End::Refused,
+                    _ => End::Fetched,
+                };
+                course.ended(end, now.at, chance);
+            }
+        }
+
         /// Whatever happens in whatever order: never two at once, no wait shorter than a minute that nobody asked for,
         /// and none longer than the longest with its jitter.
         #[test]

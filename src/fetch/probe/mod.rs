@@ -11,7 +11,7 @@ mod talk;
 mod turned;
 
 use super::session;
-use super::talk::Stop;
+use super::stop::Stop;
 use crate::config::Provider;
 use crate::sasl::Secret;
 use crate::tls::ClientTls;

@@ -3,7 +3,7 @@
 use super::finding::{Finding, Kind};
 use crate::config::Provider;
 use crate::fetch::report::End;
-use crate::fetch::talk::Stop;
+use crate::fetch::stop::Stop;
 use crate::report;
 use crate::smtp::{Offer, Reply};
 use crate::tls::{Certificate, Facts};

@@ -1,7 +1,7 @@
 //! Behind the turn: the probe is the server now, greets with 421 and takes nothing.
 
 use super::finding::Findings;
-use crate::fetch::talk::{Stop, lost};
+use crate::fetch::stop::{Stop, lost};
 use crate::wire::Wire;
 use std::time::Duration;
 use tokio::time::timeout;

@@ -6,10 +6,14 @@
 //! 1. before ATRN: connect, `offer`; the receiver looks whether its mail server can be run, and says `ready`,
 //! 2. after the 250: `connection`, with the descriptor; the receiver starts the mail server on it, and says `taken`.
 //!
+//! Whoever answers must be a user who may ([`receiver`]), and a peer that a mail server would take for its own machine is
+//! not sent, unless the operator says so.
+//!
 //! Our own copy is dropped behind `taken` and not before, so that whatever goes wrong until then is still a 421 of ours
 //! (rule R26). A receiver that says nothing may have given the connection away all the same; it is shut for every
 //! holder then, and what was not acknowledged stays with the provider.
 
+pub mod receiver;
 pub mod words;
 
 use super::HandoffError;
@@ -18,6 +22,7 @@ use crate::wire::Released;
 use sendfd::SendWithFd;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -25,7 +30,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
-use words::{About, Connection, INBOUND, LONGEST, Offer, VERSION, Word};
+use words::{About, Connection, INBOUND, LONGEST, Offer, VERSION, Word, names_this_machine};
 
 /// How long the receiver may take to look whether it could.
 const READY_TIME: Duration = Duration::from_secs(15);
@@ -38,6 +43,8 @@ const TAKE_TIME: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct Catch {
     socket: PathBuf,
+    receiver: Option<u32>,
+    tunnel: bool,
 }
 
 /// The receiver waits for the connection.
@@ -48,21 +55,29 @@ pub struct Ready {
 }
 
 impl Catch {
-    /// `socket` is where the receiver listens.
+    /// `socket` is where the receiver listens, as the user `receiver`, if that is known. With `tunnel` the operator says
+    /// that the mail server may be told a provider at a loopback address.
     #[must_use]
-    pub fn new(socket: &Path) -> Self {
+    pub fn new(socket: &Path, receiver: Option<u32>, tunnel: bool) -> Self {
         Self {
             socket: socket.to_owned(),
+            receiver,
+            tunnel,
         }
     }
 
-    /// Before ATRN: is the receiver there, does it understand us, can it run its mail server? `relay_possible` says that
-    /// the connection may have to go through a relay.
+    /// Before ATRN: is the receiver there, is it the one, does it understand us, can it run its mail server?
+    /// `relay_possible` says that the connection may have to go through a relay, `peer` who is at its other end.
     ///
     /// # Errors
-    /// When it is not there or refuses, with its own reason.
-    pub async fn prepare(&self, relay_possible: bool) -> Result<Ready, HandoffError> {
+    /// When it is not there or refuses, with its own reason; or when the mail server would trust the peer.
+    pub async fn prepare(
+        &self,
+        relay_possible: bool,
+        peer: SocketAddr,
+    ) -> Result<Ready, HandoffError> {
         self.nobody_else_can_listen()?;
+        self.may_be_told(peer, relay_possible)?;
         let offer = Word::Offer(Offer {
             versions: vec![VERSION],
             direction: INBOUND.to_owned(),
@@ -70,18 +85,22 @@ impl Catch {
         });
         let asked = async {
             let mut stream = UnixStream::connect(&self.socket).await?;
+            if let Err(error) = receiver::check(&stream, &self.socket, self.receiver) {
+                return Ok(Err(error));
+            }
             let said = stream.write_all(&offer.line()?).await;
             let answer = answer(&mut stream, said).await?;
-            Ok((stream, answer))
+            Ok(Ok((stream, answer)))
         };
         let answered = timeout(READY_TIME, asked).await;
         match answered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok((stream, Word::Ready { version: VERSION })) => Ok(Ready {
+            Ok(Ok((stream, Word::Ready { version: VERSION }))) => Ok(Ready {
                 socket: self.socket.clone(),
                 stream,
             }),
-            Ok((_, Word::Refused { reason })) => Err(refused(&self.socket, &reason)),
-            Ok((_, other)) => Err(strange(&self.socket, &other)),
+            Ok(Ok((_, Word::Refused { reason }))) => Err(refused(&self.socket, &reason)),
+            Ok(Ok((_, other))) => Err(strange(&self.socket, &other)),
+            Ok(Err(error)) => Err(error),
             Err(error) => Err(cannot_ask(&self.socket, &error)),
         }
     }
@@ -100,6 +119,29 @@ impl Catch {
         Err(HandoffError::new(format!(
             "cannot use {}: every user may write in its directory, and take the mail so (chmod o-w {directory})",
             self.socket.display()
+        )))
+    }
+}
+
+impl Catch {
+    /// A mail server trusts its own machine, and relays anything for it (rule C9).
+    fn may_be_told(&self, peer: SocketAddr, relay_possible: bool) -> Result<(), HandoffError> {
+        let (why, advice) = match (names_this_machine(peer), self.tunnel, relay_possible) {
+            (false, ..) | (true, true, false) => return Ok(()),
+            (true, false, _) => (
+                "a mail server trusts its own machine",
+                "reach the provider by its own address; or, if it is the end of a tunnel and the mail server relays for nobody \
+                 there, say i_know = true, and --allow-loopback to turnabout catch",
+            ),
+            (true, true, true) => (
+                "the receiver could not see whether it is so, since a relay may carry the connection",
+                "reach the provider by its own address, or say handoff_tls = \"kernel\"",
+            ),
+        };
+        Err(HandoffError::new(format!(
+            "cannot hand over at {}: the provider has the address {}, and {why} ({advice})",
+            self.socket.display(),
+            peer.ip()
         )))
     }
 }

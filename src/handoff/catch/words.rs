@@ -160,6 +160,13 @@ impl Tls {
     }
 }
 
+/// Is this peer one that a mail server takes for its own machine, and trusts?
+#[must_use]
+pub fn names_this_machine(peer: SocketAddr) -> bool {
+    let ip = peer.ip().to_canonical();
+    ip.is_loopback() || ip.is_unspecified()
+}
+
 impl Word {
     /// The line, with its end.
     ///

@@ -2,15 +2,19 @@
 //!
 //! The socket is descriptor 0 and 1 of the child; `exim -bs`, Postfix's `smtpd -S` and
 //! Sendmail ask the kernel for the peer's address and apply their access rules to it (rule C9).
-//! qmail's and systemd's kind of server read it from the environment, so that is set as well.
+//! qmail's, Courier's and systemd's kind of server read it from the environment, so that is set as well.
 //! Standard error stays ours: what a mail server says there must never reach the provider.
 
+mod codes;
+mod courier;
 mod told;
 
 use super::HandoffError;
 use crate::config::CommandPeer;
 use crate::service::inherited;
 use crate::wire::{Carriage, RelayEnd, RelayView, Released};
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, User, access};
 use std::ffi::OsString;
 use std::io;
@@ -19,6 +23,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use told::Said;
 
 /// The search path of the child: that of a mail server's own start script.
@@ -50,6 +55,24 @@ pub struct Running {
     rest: Rest,
 }
 
+/// Why a child did not end well.
+#[derive(Debug)]
+pub struct Failed {
+    /// The sentence.
+    pub error: HandoffError,
+    code: Option<i32>,
+    is_sendmail: bool,
+}
+
+impl Failed {
+    /// Only something in the session was refused, and the session itself was held to its end. `heard` tells that the
+    /// provider was heard after the turn.
+    #[must_use]
+    pub fn is_about_mail(&self, heard: bool) -> bool {
+        codes::is_about_mail(self.code, self.is_sendmail, heard)
+    }
+}
+
 /// What is left to do for the connection when the child has ended.
 #[derive(Debug)]
 enum Rest {
@@ -65,7 +88,7 @@ enum Rest {
 #[derive(Debug)]
 pub struct Over {
     /// The child ended well; otherwise the provider keeps what was not acknowledged.
-    pub child: Result<(), HandoffError>,
+    pub child: Result<(), Failed>,
     /// The kernel had the session's TLS, and the provider sent a record that no mail server can read: the next session
     /// with it had better go through the relay.
     pub control_record: bool,
@@ -224,7 +247,11 @@ fn spawn(
     let copy = || -> io::Result<OwnedFd> { socket.try_clone_to_owned() };
     // The command keeps its descriptors until it is dropped, at the end of this function:
     // held any longer they would keep the connection open when the child has closed it.
-    let mut command = Command::new(&exec.program);
+    let mut command = if courier::is_courier(&told::real(&exec.program)) {
+        courier::command(&exec.program)
+    } else {
+        Command::new(&exec.program)
+    };
     command
         .args(&exec.arguments)
         .env_clear()
@@ -246,7 +273,28 @@ fn spawn(
     // A signal to us is not a signal to the delivery: the child gets its own group.
     command.process_group(0).kill_on_drop(false);
     inherited::close();
-    command.spawn()
+    signals_as_usual();
+    // The umask is the starter's own, but never one that lets everybody write into a mail server's queue.
+    let before = umask(Mode::empty());
+    umask(before | Mode::S_IWGRP | Mode::S_IWOTH);
+    // It inherits what is blocked, too.
+    let blocked = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let child = command.spawn();
+    if let Ok(blocked) = blocked {
+        blocked.thread_set_mask().unwrap_or_default();
+    }
+    umask(before);
+    child
+}
+
+/// What is ignored stays so in the mail server, but what has a handler here is as usual there. Without SIGALRM it would
+/// wait for ever, and without SIGCHLD neither it nor we would learn how a child has ended.
+fn signals_as_usual() {
+    for kind in [SignalKind::alarm(), SignalKind::child()] {
+        if let Err(error) = signal(kind) {
+            tracing::debug!(?kind, %error, "a signal may be ignored in the mail server");
+        }
+    }
 }
 
 impl Running {
@@ -261,13 +309,19 @@ impl Running {
         let program = self.program.display();
         let child = match self.child.wait().await {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(HandoffError::new(format!(
-                "{program} ended with {} (look at the mail server's log)",
-                describe(status)
-            ))),
-            Err(error) => Err(HandoffError::new(format!(
-                "cannot wait for {program}: {error}"
-            ))),
+            Ok(status) => Err(Failed {
+                error: HandoffError::new(format!(
+                    "{program} ended with {} (look at the mail server's log)",
+                    describe(status)
+                )),
+                code: status.code(),
+                is_sendmail: told::is_sendmail(&told::real(&self.program)),
+            }),
+            Err(error) => Err(Failed {
+                error: HandoffError::new(format!("cannot wait for {program}: {error}")),
+                code: None,
+                is_sendmail: false,
+            }),
         };
         let mut over = Over {
             child,

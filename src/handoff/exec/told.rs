@@ -3,16 +3,17 @@
 //! With TLS of this process the mail server gets one end of a socket pair, which has no address. A server that asks its
 //! descriptor for one takes the provider for a user of this machine then, and relays its mail to anywhere (rule C9). So
 //! such a connection goes to servers only of which it is known how they are told: Exim by `-oMa` and `-oMi`, and those
-//! that read the environment as tcpserver(1) sets it. All others are refused before ATRN.
+//! that read the environment as tcpserver(1) sets it, of which Courier's is known by its name. All others are refused before ATRN.
 
 use super::HandoffError;
+use super::courier::{can_read_settings, is_courier};
 use crate::config::CommandPeer;
 use crate::queue::Program;
 use nix::unistd::{Uid, User};
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long Exim may take to say whom it trusts.
@@ -34,13 +35,16 @@ impl Said<'_> {
     /// # Errors
     /// It is none, with what to do instead.
     pub(super) fn may_run(&self) -> Result<(), HandoffError> {
-        let real = fs::canonicalize(self.program).unwrap_or_else(|_| self.program.to_owned());
+        let real = real(self.program);
         let uid = self.user.map_or_else(Uid::effective, |user| user.uid);
         if is_sendmail(&real) && self.speaks_smtp() && !uid.is_root() {
             return Err(HandoffError::new(format!(
                 "cannot start {}: Sendmail that is not root takes mail which it cannot deliver (run turnabout fetch as root, without command_user)",
                 self.program.display()
             )));
+        }
+        if is_courier(&real) {
+            can_read_settings()?;
         }
         Ok(())
     }
@@ -50,10 +54,11 @@ impl Said<'_> {
     /// # Errors
     /// It cannot be told, with what to do instead.
     pub(super) fn how(&self) -> Result<CommandPeer, HandoffError> {
-        let real = fs::canonicalize(self.program).unwrap_or_else(|_| self.program.to_owned());
+        let real = real(self.program);
         let how = match self.peer {
             Some(how) => how,
             None if is_exim(&real) && self.speaks_smtp() => CommandPeer::Exim,
+            None if is_courier(&real) => CommandPeer::Environment,
             None => return Err(self.refused("it is not known how it learns the peer's address")),
         };
         match how {
@@ -159,8 +164,13 @@ pub(super) fn configuration(arguments: &[OsString]) -> Vec<&OsString> {
     chosen
 }
 
+/// The program itself, links followed.
+pub(super) fn real(program: &Path) -> PathBuf {
+    fs::canonicalize(program).unwrap_or_else(|_| program.to_owned())
+}
+
 /// Sendmail itself; Debian calls it `sendmail-mta` as well.
-fn is_sendmail(real: &Path) -> bool {
+pub(super) fn is_sendmail(real: &Path) -> bool {
     let name = real.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| name.starts_with("sendmail"))
 }

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use super::Ended;
-use super::lend::{Lent, QUEUE_TIME, QUIET};
+use super::lent::{Lent, QUEUE_TIME, QUIET};
 use crate::handoff::line::Line;
 use crate::handoff::quit::quit;
 

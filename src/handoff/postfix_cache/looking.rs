@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::lend::{Lent, MESSAGES, QUEUE_TIME, QUIET};
+use super::lent::{Lent, MESSAGES, QUEUE_TIME, QUIET};
 use crate::handoff::line::Line;
 use crate::handoff::told;
 use crate::queue::Snapshot;

@@ -12,6 +12,7 @@ mod client;
 mod ending;
 mod labels;
 mod lend;
+mod lent;
 mod looking;
 mod rounds;
 mod version;

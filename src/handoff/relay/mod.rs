@@ -18,6 +18,8 @@
 mod dial;
 mod greeting;
 mod header;
+#[cfg(test)]
+mod tests;
 
 use super::HandoffError;
 use crate::config::{MailServer, Proxy};
@@ -52,6 +54,8 @@ pub struct Ready {
     proxy: Proxy,
     /// The provider's address and ours.
     ends: (SocketAddr, SocketAddr),
+    /// How long each step may take.
+    patience: Duration,
     opened: Option<Opened>,
 }
 
@@ -60,7 +64,7 @@ pub struct Ready {
 struct Opened {
     far: Far,
     greeting: Greeting,
-    since: Instant,
+    fresh_until: Instant,
 }
 
 /// Before ATRN: dials the mail server, makes sure that it heeds the header, and waits for its greeting. `peer` and
@@ -74,10 +78,20 @@ pub async fn prepare(
     peer: SocketAddr,
     local: SocketAddr,
 ) -> Result<Ready, HandoffError> {
+    prepare_within(TIME, to, proxy, (peer, local)).await
+}
+
+async fn prepare_within(
+    patience: Duration,
+    to: &MailServer,
+    proxy: Proxy,
+    ends: (SocketAddr, SocketAddr),
+) -> Result<Ready, HandoffError> {
     let mut ready = Ready {
         to: to.clone(),
         proxy,
-        ends: (peer, local),
+        ends,
+        patience,
         opened: None,
     };
     ready.opened = Some(ready.open().await?);
@@ -129,13 +143,13 @@ impl Ready {
 
     async fn open(&self) -> Result<Opened, HandoffError> {
         let opening = self.opening();
-        timeout(TIME, opening).await.unwrap_or_else(|_| {
+        timeout(self.patience, opening).await.unwrap_or_else(|_| {
             let header = match self.proxy {
                 Proxy::None => "",
                 Proxy::V1 | Proxy::V2 => " although the PROXY header was sent",
             };
             Err(self.refused(
-                &format!("it does not greet in {} s{header}", TIME.as_secs()),
+                &format!("it does not greet in {} s{header}", self.patience.as_secs()),
                 "look at the mail server's log",
             ))
         })
@@ -144,7 +158,7 @@ impl Ready {
     /// On a connection of its own, since the real one is the provider's: is the header no command to the mail server?
     async fn prove(&self) -> Result<(), HandoffError> {
         let opened = self.open().await?;
-        let answer = timeout(TIME, opened.answer_to_ehlo(self.ends.1.ip())).await;
+        let answer = timeout(self.patience, opened.answer_to_ehlo(self.ends.1.ip())).await;
         opened.leave();
         let why = match answer {
             Ok(Ok(line)) if line.starts_with("250") => return Ok(()),
@@ -155,7 +169,7 @@ impl Ready {
             Ok(Err(error)) => format!("behind the PROXY header it does not answer EHLO: {error}"),
             Err(_) => format!(
                 "behind the PROXY header it does not answer EHLO in {} s",
-                TIME.as_secs()
+                self.patience.as_secs()
             ),
         };
         Err(self.refused(&why, "does it speak PROXY there, and this version of it?"))
@@ -181,7 +195,7 @@ impl Ready {
         Ok(Opened {
             far,
             greeting,
-            since: Instant::now(),
+            fresh_until: Instant::now() + FRESH,
         })
     }
 
@@ -219,7 +233,7 @@ impl Drop for Ready {
 impl Opened {
     /// Is the mail server still there, and has it said nothing more?
     async fn is_good(&self) -> bool {
-        self.since.elapsed() < FRESH
+        Instant::now() < self.fresh_until
             && !self.far.is_closed().await
             && self.greeting.is_alone(&self.far).await
     }

@@ -2,7 +2,8 @@
 
 use super::replies;
 use super::{Action, Authenticated, Provider, State, Verdict};
-use crate::sasl::server::{ChallengeSeed, ServerExchange, ServerStep};
+use crate::sasl::cram_md5::ChallengeSeed;
+use crate::sasl::server::{ServerExchange, ServerStep};
 use crate::sasl::{Mechanism, SaslError};
 use crate::smtp::{Line, LineError, Reply, base64};
 use std::time::Duration;

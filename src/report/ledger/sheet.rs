@@ -197,7 +197,7 @@ impl Sheet<'_> {
         )?;
         self.counter(
             "turnabout_connections_refused",
-            "Connections that were not served, by reason.",
+            "Connections that were not served, or ended before their login, by reason.",
             Counter::ALL.into_iter().filter_map(|one| {
                 let labels = [("role", role), ("reason", one.refusal()?)];
                 Some((labels, totals.counter(one)))

@@ -1,10 +1,11 @@
 //! One customer's connection, from the greeting to its end: the driver of the provider's
-//! machine. The machine decides; this file reads, asks, writes and keeps the time.
+//! machine. The machine decides; this file does in its order what it wants, with `line.rs` for
+//! reading and writing, `login.rs` and `turn.rs` for what is asked of others.
 
+mod line;
 mod login;
 mod turn;
 
-use super::acceptor::Begins;
 use super::admission::Admitted;
 use super::asking::Turn;
 use super::guesses::Guess;
@@ -21,16 +22,25 @@ use crate::sasl::ChannelBinding;
 use crate::sasl::server::ScramKeys;
 use crate::smtp::Reply;
 use crate::tls::Facts;
-use crate::wire::{Way, Wire, WireError};
+use crate::wire::{Way, Wire};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 /// The phrase for a connection that broke or was dropped.
 const LOST: &str = "lost before the turn";
-/// The phrase for one that was told to leave while it was being written to.
-const LEFT: &str = "gave its place to a newcomer (see serve.limits)";
+
+/// How a connection begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begins {
+    /// With our greeting in the clear.
+    InClear,
+    /// In the clear, and our greeting has been said.
+    Greeted,
+    /// With a TLS handshake (RFC 8314 3).
+    WithTls,
+}
 
 /// Serves one connection to its end and writes its closing line.
 ///
@@ -260,105 +270,6 @@ impl<'a> Session<'a> {
             binding: binding(facts),
         });
         Ok(self.listen().await)
-    }
-
-    /// Writes the reply, then waits for the next line and lets the machine decide.
-    async fn say_and_listen(&mut self, reply: &Reply) -> Next {
-        self.say(reply).await?;
-        self.listen().await
-    }
-
-    async fn listen(&mut self) -> Next {
-        self.wire.set_limit(self.machine.line_limit());
-        let by = (Instant::now() + self.files.serve.limits.command_time).min(self.turn_by);
-        let line = tokio::select! {
-            line = timeout_at(by, self.wire.line()) => line,
-            () = self.state.stopped() => {
-                return Ok(Action::Close(self.machine.shutting_down()));
-            }
-            () = self.leave.notified() => {
-                return Ok(Action::Close(refusal::made_room(self.files)));
-            }
-        };
-        match line {
-            Err(_) => Ok(Action::Close(self.machine.timed_out())),
-            Ok(Err(WireError::Closed)) => Err("closed by the customer without QUIT"),
-            Ok(Err(_)) => Err(LOST),
-            Ok(Ok(line)) => {
-                // SCRAM judges by itself, and at this line.
-                if self.machine.is_proving()
-                    && let Err(instead) = Box::pin(self.begin_guess(self.visitor.user())).await
-                {
-                    return Ok(instead);
-                }
-                let pending = self.wire.pending().await.map_err(|_| LOST)?;
-                let failures = self.machine.auth_failures();
-                let action = self.machine.line(line, pending);
-                if self.machine.auth_failures() > failures {
-                    self.exchange_failed();
-                }
-                if !matches!(action, Action::Verify(_) | Action::Access { .. }) {
-                    self.guess = None;
-                }
-                Ok(action)
-            }
-        }
-    }
-
-    async fn say(&mut self, reply: &Reply) -> Result<(), &'static str> {
-        tracing::debug!(session = self.closing.id(), code = reply.code, "reply");
-        if reply.code >= 400 {
-            self.refused = Some(reply.code);
-            // Only ATRN is answered so.
-            if matches!(reply.code, 450 | 451 | 453) {
-                self.closing.atrn(reply.code);
-            }
-        }
-        // A peer that does not read is not waited for longer than one that does not write.
-        let by = Instant::now() + self.files.serve.limits.command_time;
-        let octets = reply.to_bytes();
-        let sent = tokio::select! {
-            sent = timeout_at(by, self.wire.send(&octets)) => sent,
-            () = self.leave.notified() => return Err(LEFT),
-        };
-        match sent {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(LOST),
-            Err(_) => Err("the customer does not read"),
-        }
-    }
-
-    async fn close(mut self, reply: &Reply) -> (report::Session, Outcome) {
-        if let Err(end) = self.say(reply).await {
-            return (self.closing, Outcome::Over(end.to_owned()));
-        }
-        self.closing.outcome(self.came_to(reply.code));
-        let end = match reply.code {
-            221 => self.before_quit(),
-            code => format!("closed with {code}: {}", reply.text()),
-        };
-        self.wire.close().await;
-        (self.closing, Outcome::Over(end))
-    }
-
-    /// What a session came to that ends with this reply.
-    fn came_to(&self, code: u16) -> report::Outcome {
-        match code {
-            _ if *self.state.stopping.borrow() => report::Outcome::Stopped,
-            421 if self.machine.auth_failures() > 0 => report::Outcome::LoginFailed,
-            // Too slow, or too many bad commands.
-            421 => report::Outcome::Lost,
-            _ => report::Outcome::of_refusal(self.refused),
-        }
-    }
-
-    /// What a session that was not turned came to, by the last thing it was refused.
-    fn before_quit(&self) -> String {
-        match self.refused {
-            Some(453) => "no mail".to_owned(),
-            Some(code) => format!("refused with {code}, then QUIT"),
-            None => "QUIT before the turn".to_owned(),
-        }
     }
 }
 

@@ -2,30 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{ACCOUNTS, Site, group, shipped};
-
-/// A provider with Postfix, as shipped.
-fn right() -> Site {
-    let site = Site::new();
-    site.postfix(
-        &shipped("postfix/provider-main.cf"),
-        &shipped("postfix/provider-master.cf"),
-    );
-    site.write("postfix/turnabout", &shipped("postfix/provider-turnabout"));
-    site.certificate("own.pem", "odmr.host.test");
-    let own = site.text("own.pem");
-    let accounts = site.text("accounts.toml");
-    site.write(
-        "turnabout.toml",
-        &format!(
-            "[serve]\nhostname = \"odmr.host.test\"\ncertificate = [\"{own}\"]\nkey = [\"{own}\"]\naccounts = \"{accounts}\"\n"
-        ),
-    );
-    site.write("accounts.toml", ACCOUNTS);
-    site.give("turnabout.toml", group("postfix"));
-    site.give("accounts.toml", group("postfix"));
-    site
-}
+use super::Site;
+use super::provider_postfix::right;
 
 const TOML: &str = "turnabout.toml";
 
@@ -33,13 +11,7 @@ const TOML: &str = "turnabout.toml";
 fn a_mistake_in_the_configuration_is_an_error_with_its_place() {
     let site = right();
     site.append(TOML, "listn = []\n");
-    let found = site.check();
-    assert_eq!(found.code, 78);
-    let all = found.all.to_string();
-    assert!(
-        all.contains("unknown key \\\"listn\\\" in [serve] (did you mean \\\"listen\\\"?)"),
-        "{all}"
-    );
+    site.fails_with("unknown key \\\"listn\\\" in [serve] (did you mean \\\"listen\\\"?)");
 }
 
 #[test]
@@ -100,11 +72,22 @@ fn a_runtime_directory_that_the_service_cannot_write_is_a_warning() {
     );
     site.has_warning(
         &format!("user postfix cannot write there because of {run}, so several processes would not see that they serve one customer"),
-        &format!("install -d -o postfix -m 755 {run}"),
+        &format!("install -d -o postfix -m 750 {run}"),
     );
     let postfix = nix::unistd::User::from_name("postfix").unwrap().unwrap();
-    std::os::unix::fs::chown(site.path("run"), Some(postfix.uid.as_raw()), None).unwrap();
+    let (uid, gid) = (postfix.uid.as_raw(), postfix.gid.as_raw());
+    std::os::unix::fs::chown(site.path("run"), Some(uid), Some(gid)).unwrap();
     site.is_right();
+    for (mode, who, fix) in [
+        (0o770, "the group postfix", "g-w"),
+        (0o757, "any user", "o-w"),
+    ] {
+        site.mode("run", mode);
+        site.has_warning(
+            &format!("{who} can change {run}, and take locks away by which a customer is served once at a time"),
+            &format!("chmod {fix} {run}"),
+        );
+    }
 }
 
 #[test]

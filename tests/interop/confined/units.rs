@@ -72,8 +72,12 @@ fn taken_by(units: &[&str]) -> Vec<String> {
 
 /// Starts `turnabout serve` behind another command, and waits until it listens.
 pub fn serve_behind(provider: &Host, command: &[String]) -> Running {
-    // As systemd-tmpfiles leaves it for the service's group.
-    let directory = ["-d", "-m", "1777", "/run/turnabout"];
+    // As the unit has it, for its user.
+    let user = match provider.mta {
+        Mta::Exim => "Debian-exim",
+        _ => "postfix",
+    };
+    let directory = ["-d", "-m", "2750", "-o", user, "/run/turnabout/serve"];
     provider.run("install", &directory);
     let mut words: Vec<&str> = command.iter().map(String::as_str).collect();
     words.extend([turnabout(), "serve"]);

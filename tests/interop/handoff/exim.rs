@@ -70,6 +70,14 @@ fn start() {
     std::mem::forget(daemon);
 }
 
+/// Runs a test in a machine where this mail server runs.
+fn with_mail_server(name: &str, test: impl Future<Output = ()>) {
+    in_a_machine(name, || {
+        start();
+        runtime().block_on(test);
+    });
+}
+
 fn queue() -> Queue {
     Queue {
         command: "/usr/sbin/exim4".into(),
@@ -127,83 +135,74 @@ async fn session(
 /// Rules: R27
 #[test]
 fn one_message_is_delivered_and_the_session_ends_with_quit() {
-    in_a_machine(
+    with_mail_server(
         "handoff::exim::one_message_is_delivered_and_the_session_ends_with_quit",
-        || {
-            start();
-            runtime().block_on(async {
-                inject(&[(&["one@example.org"], "one")]);
-                let (ended, seen) =
-                    session(&exim().await, "example.org", ALICE, Manners::default()).await;
-                assert_eq!(
-                    (ended.clean, ended.remaining),
-                    (true, Some(false)),
-                    "{}",
-                    log()
-                );
-                assert_eq!(seen.messages.len(), 1);
-                assert!(String::from_utf8_lossy(&seen.messages[0].data).contains("This is one."));
-                assert!(seen.quit, "{:#?}", seen.lines);
-                println!("{:#?}\n{}", seen.lines, log());
-            });
+        async {
+            inject(&[(&["one@example.org"], "one")]);
+            let (ended, seen) =
+                session(&exim().await, "example.org", ALICE, Manners::default()).await;
+            assert_eq!(
+                (ended.clean, ended.remaining),
+                (true, Some(false)),
+                "{}",
+                log()
+            );
+            assert_eq!(seen.messages.len(), 1);
+            assert!(String::from_utf8_lossy(&seen.messages[0].data).contains("This is one."));
+            assert!(seen.quit, "{:#?}", seen.lines);
+            println!("{:#?}\n{}", seen.lines, log());
         },
     );
 }
 
 #[test]
 fn fifty_messages_go_over_one_connection() {
-    in_a_machine(
+    with_mail_server(
         "handoff::exim::fifty_messages_go_over_one_connection",
-        || {
-            start();
-            runtime().block_on(async {
-                inject_many(50, "user", "example.org");
-                let (ended, seen) =
-                    session(&exim().await, "example.org", ALICE, Manners::default()).await;
-                assert_eq!(
-                    (ended.clean, ended.remaining),
-                    (true, Some(false)),
-                    "{}",
-                    log()
-                );
-                assert_eq!(seen.messages.len(), 50);
-                assert!(seen.quit);
-            });
+        async {
+            inject_many(50, "user", "example.org");
+            let (ended, seen) =
+                session(&exim().await, "example.org", ALICE, Manners::default()).await;
+            assert_eq!(
+                (ended.clean, ended.remaining),
+                (true, Some(false)),
+                "{}",
+                log()
+            );
+            assert_eq!(seen.messages.len(), 50);
+            assert!(seen.quit);
         },
     );
 }
 
 #[test]
 fn a_put_off_message_does_not_starve_the_others() {
-    in_a_machine(
+    with_mail_server(
         "handoff::exim::a_put_off_message_does_not_starve_the_others",
-        || {
-            start();
-            runtime().block_on(async {
-                inject_many(3, "later", "example.org");
-                std::thread::sleep(Duration::from_millis(1100));
-                inject_many(5, "user", "example.org");
-                let exim = exim().await;
-                let mut delivered = 0;
-                let mut sessions = 0;
-                while waiting("example.org").await > 3 {
-                    sessions += 1;
-                    assert!(sessions <= 6, "{}", log());
-                    let manners = Manners {
-                        later: Some("later"),
-                        ..Manners::default()
-                    };
-                    let (ended, seen) = session(&exim, "example.org", ALICE, manners).await;
-                    assert!(ended.clean);
-                    assert_eq!(ended.remaining, Some(true));
-                    assert!(seen.quit, "{:#?}\n{}", seen.lines, log());
-                    delivered += seen.messages.len();
-                    println!("session {sessions}: {:#?}", seen.lines);
-                }
-                assert_eq!(delivered, 5);
-                println!("{sessions} sessions");
-                assert!(!log().contains(" ** "), "{}", log());
-            });
+        async {
+            inject_many(3, "later", "example.org");
+            std::thread::sleep(Duration::from_millis(1100));
+            inject_many(5, "user", "example.org");
+            let exim = exim().await;
+            let mut delivered = 0;
+            let mut sessions = 0;
+            while waiting("example.org").await > 3 {
+                sessions += 1;
+                assert!(sessions <= 6, "{}", log());
+                let manners = Manners {
+                    later: Some("later"),
+                    ..Manners::default()
+                };
+                let (ended, seen) = session(&exim, "example.org", ALICE, manners).await;
+                assert!(ended.clean);
+                assert_eq!(ended.remaining, Some(true));
+                assert!(seen.quit, "{:#?}\n{}", seen.lines, log());
+                delivered += seen.messages.len();
+                println!("session {sessions}: {:#?}", seen.lines);
+            }
+            assert_eq!(delivered, 5);
+            println!("{sessions} sessions");
+            assert!(!log().contains(" ** "), "{}", log());
         },
     );
 }
@@ -211,35 +210,32 @@ fn a_put_off_message_does_not_starve_the_others() {
 /// Rules: R29
 #[test]
 fn a_customer_who_dies_leaves_the_rest_queued() {
-    in_a_machine(
+    with_mail_server(
         "handoff::exim::a_customer_who_dies_leaves_the_rest_queued",
-        || {
-            start();
-            runtime().block_on(async {
-                inject_many(10, "user", "example.org");
-                let exim = exim().await;
-                let manners = Manners {
-                    die_after: Some(3),
-                    ..Manners::default()
-                };
-                let (ended, seen) = session(&exim, "example.org", ALICE, manners).await;
-                assert_eq!(
-                    (seen.messages.len(), ended.remaining),
-                    (3, Some(true)),
-                    "{}",
-                    log()
-                );
-                assert!(waiting("example.org").await >= 7);
-                let (ended, seen) = session(&exim, "example.org", ALICE, Manners::default()).await;
-                assert_eq!(
-                    (ended.clean, ended.remaining),
-                    (true, Some(false)),
-                    "{}",
-                    log()
-                );
-                assert!((7..=8).contains(&seen.messages.len()), "{}", log());
-                assert!(!log().contains(" ** "), "{}", log());
-            });
+        async {
+            inject_many(10, "user", "example.org");
+            let exim = exim().await;
+            let manners = Manners {
+                die_after: Some(3),
+                ..Manners::default()
+            };
+            let (ended, seen) = session(&exim, "example.org", ALICE, manners).await;
+            assert_eq!(
+                (seen.messages.len(), ended.remaining),
+                (3, Some(true)),
+                "{}",
+                log()
+            );
+            assert!(waiting("example.org").await >= 7);
+            let (ended, seen) = session(&exim, "example.org", ALICE, Manners::default()).await;
+            assert_eq!(
+                (ended.clean, ended.remaining),
+                (true, Some(false)),
+                "{}",
+                log()
+            );
+            assert!((7..=8).contains(&seen.messages.len()), "{}", log());
+            assert!(!log().contains(" ** "), "{}", log());
         },
     );
 }
@@ -247,98 +243,88 @@ fn a_customer_who_dies_leaves_the_rest_queued() {
 /// Rules: C10
 #[test]
 fn only_recipients_in_granted_domains_travel() {
-    in_a_machine(
+    with_mail_server(
         "handoff::exim::only_recipients_in_granted_domains_travel",
-        || {
-            start();
-            runtime().block_on(async {
-                inject(&[
-                    (
-                        &["one@example.org", "two@example.com", "three@example.org"],
-                        "mixed",
-                    ),
-                    (&["four@example.com"], "foreign"),
-                ]);
-                let (ended, seen) =
-                    session(&exim().await, "example.org", ALICE, Manners::default()).await;
-                assert_eq!(
-                    (ended.clean, ended.remaining),
-                    (true, Some(false)),
-                    "{}",
-                    log()
-                );
-                assert_eq!(seen.messages.len(), 1);
-                let mut recipients = seen.messages[0].recipients.clone();
-                recipients.sort();
-                assert_eq!(recipients, ["one@example.org", "three@example.org"]);
-                assert_eq!(waiting("example.com").await, 2, "{}", log());
-                let (_, seen) =
-                    session(&exim().await, "example.com", BOB, Manners::default()).await;
-                assert_eq!(seen.messages.len(), 2);
-            });
+        async {
+            inject(&[
+                (
+                    &["one@example.org", "two@example.com", "three@example.org"],
+                    "mixed",
+                ),
+                (&["four@example.com"], "foreign"),
+            ]);
+            let (ended, seen) =
+                session(&exim().await, "example.org", ALICE, Manners::default()).await;
+            assert_eq!(
+                (ended.clean, ended.remaining),
+                (true, Some(false)),
+                "{}",
+                log()
+            );
+            assert_eq!(seen.messages.len(), 1);
+            let mut recipients = seen.messages[0].recipients.clone();
+            recipients.sort();
+            assert_eq!(recipients, ["one@example.org", "three@example.org"]);
+            assert_eq!(waiting("example.com").await, 2, "{}", log());
+            let (_, seen) = session(&exim().await, "example.com", BOB, Manners::default()).await;
+            assert_eq!(seen.messages.len(), 2);
         },
     );
 }
 
 #[test]
 fn at_shutdown_exim_goes_on_with_what_it_is_doing() {
-    in_a_machine(
+    with_mail_server(
         "handoff::exim::at_shutdown_exim_goes_on_with_what_it_is_doing",
-        || {
-            start();
-            runtime().block_on(async {
-                inject_many(10, "user", "example.org");
-                let exim = exim().await;
-                let (port, address) = Port::open().await;
-                let list = DomainList::parse_atrn("example.org").unwrap();
-                let ready = exim
-                    .prepare(&list, &[ALICE.parse().unwrap()])
-                    .await
-                    .unwrap();
-                let (stop, stopping) = tokio::sync::watch::channel(false);
-                let after = Arc::new(move |count| {
-                    if count == 3 {
-                        stop.send(true).unwrap();
-                    }
-                });
-                let manners = Manners {
-                    after: Some(after),
-                    think: Duration::from_millis(30),
-                    ..Manners::default()
-                };
-                let customer = Customer::dial(address, manners);
-                let reversed = port.turned("example.org", &[ALICE], "s1").await;
-                let ended = ready.run(reversed, stopping).await;
-                say(&ended);
-                assert!(ended.clean);
-                let seen = customer.end();
-                assert_eq!((seen.messages.len(), seen.quit), (10, true), "{}", log());
+        async {
+            inject_many(10, "user", "example.org");
+            let exim = exim().await;
+            let (port, address) = Port::open().await;
+            let list = DomainList::parse_atrn("example.org").unwrap();
+            let ready = exim
+                .prepare(&list, &[ALICE.parse().unwrap()])
+                .await
+                .unwrap();
+            let (stop, stopping) = tokio::sync::watch::channel(false);
+            let after = Arc::new(move |count| {
+                if count == 3 {
+                    stop.send(true).unwrap();
+                }
             });
+            let manners = Manners {
+                after: Some(after),
+                think: Duration::from_millis(30),
+                ..Manners::default()
+            };
+            let customer = Customer::dial(address, manners);
+            let reversed = port.turned("example.org", &[ALICE], "s1").await;
+            let ended = ready.run(reversed, stopping).await;
+            say(&ended);
+            assert!(ended.clean);
+            let seen = customer.end();
+            assert_eq!((seen.messages.len(), seen.quit), (10, true), "{}", log());
         },
     );
 }
 
 #[test]
 fn new_mail_during_a_session_is_for_the_next_unless_exim_sees_it() {
-    in_a_machine(
+    with_mail_server(
         "handoff::exim::new_mail_during_a_session_is_for_the_next_unless_exim_sees_it",
-        || {
-            start();
-            runtime().block_on(async {
-                inject_many(3, "user", "example.org");
-                let after = Arc::new(|count| {
-                    if count == 1 {
-                        inject_many(2, "new", "example.org");
-                    }
-                });
-                let manners = Manners {
-                    after: Some(after),
-                    ..Manners::default()
-                };
-                let (ended, seen) = session(&exim().await, "example.org", ALICE, manners).await;
-                println!("{} messages, {ended:?}", seen.messages.len());
-                assert!(seen.messages.len() >= 3);
+        async {
+            inject_many(3, "user", "example.org");
+            let after = Arc::new(|count| {
+                if count == 1 {
+                    inject_many(2, "new", "example.org");
+                }
             });
+            let manners = Manners {
+                after: Some(after),
+                ..Manners::default()
+            };
+            let (ended, seen) = session(&exim().await, "example.org", ALICE, manners).await;
+            println!("{} messages, {ended:?}", seen.messages.len());
+            assert!(seen.messages.len() >= 3);
         },
     );
 }

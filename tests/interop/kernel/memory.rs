@@ -16,7 +16,7 @@ fn a_customer_whose_tls_changes_its_keys_is_served_by_the_relay_the_next_time() 
     // In our own hands, and in the mail server's.
     for moment in ["turn", "mail 1"] {
         // It is remembered for other processes as well; the second round begins anew.
-        let forget = "rm -f /run/turnabout/relay-only-*";
+        let forget = "rm -f /run/turnabout/serve/relay-only-*";
         hosts.provider.run("sh", &["-c", forget]);
         let serve = hosts.provider.serve();
         let mut session = |number, update: bool| {

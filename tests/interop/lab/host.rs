@@ -36,6 +36,7 @@ impl Host {
             Mta::Exim => format!("exim-{part}"),
             Mta::OpenSmtpd => format!("opensmtpd-{part}"),
             Mta::Sendmail => format!("sendmail-{part}"),
+            Mta::Courier => format!("courier-{part}"),
             Mta::Nothing => "plain".to_owned(),
         };
         fs::create_dir_all(dir).unwrap();
@@ -192,7 +193,7 @@ impl Host {
         match self.mta {
             Mta::Postfix | Mta::NewerPostfix | Mta::OpenSmtpd => self.read("/var/log/mail.log"),
             Mta::Exim => self.read("/var/log/exim4/mainlog"),
-            Mta::Sendmail | Mta::Nothing => String::new(),
+            Mta::Sendmail | Mta::Courier | Mta::Nothing => String::new(),
         }
     }
 
@@ -231,7 +232,7 @@ impl Host {
                 .map(postfix_entry)
                 .collect(),
             Mta::Exim => exim_entries(&self.run("exim4", &["-bpr"])),
-            Mta::OpenSmtpd | Mta::Sendmail | Mta::Nothing => BTreeMap::new(),
+            Mta::OpenSmtpd | Mta::Sendmail | Mta::Courier | Mta::Nothing => BTreeMap::new(),
         }
     }
 

@@ -34,6 +34,8 @@ pub enum Mta {
     OpenSmtpd,
     /// Sendmail, likewise.
     Sendmail,
+    /// Courier, likewise.
+    Courier,
     /// None: a machine for another program.
     Nothing,
 }

@@ -39,7 +39,8 @@ impl Catcher {
         let socket = socket.to_str().unwrap();
         let mut arguments = vec!["--log-level", "debug", "catch"];
         arguments.extend(options);
-        arguments.extend([socket, "--"]);
+        // The provider is on loopback here, as behind a tunnel.
+        arguments.extend(["--allow-loopback", socket, "--"]);
         arguments.extend(command);
         arguments
     }
@@ -70,6 +71,23 @@ impl Hand {
 
     pub fn offer() -> Value {
         json!({"message": "offer", "versions": [1], "direction": "inbound", "relay": false})
+    }
+
+    /// Whose connection may be carried by a relay.
+    pub fn offer_of_a_relay() -> Value {
+        let mut offer = Hand::offer();
+        offer["relay"] = json!(true);
+        offer
+    }
+
+    /// The record of a connection that a relay carries, whose peer is said to be this.
+    pub fn relayed(peer: &str) -> Value {
+        json!({
+            "message": "connection", "version": 1, "direction": "inbound",
+            "session": "test-1", "provider": "isp", "user": "alice", "domains": null,
+            "peer": peer, "local": "198.51.100.7:40312", "carried": "relay",
+            "tls": {"version": "TLS1.3", "cipher": "TLS_AES_128_GCM_SHA256", "fingerprint": null},
+        })
     }
 
     /// The record of a connection without TLS.

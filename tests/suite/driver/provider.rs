@@ -132,10 +132,10 @@ impl Fetch {
         }
     }
 
-    /// With a receiver in another container.
+    /// With a receiver in another container; the provider is on loopback here, as behind a tunnel.
     pub fn catch(socket: &std::path::Path) -> Fetch {
         let socket = socket.to_str().unwrap();
-        let handoff = ["--handoff", "catch", "--socket", socket];
+        let handoff = ["--handoff", "catch", "--i-know", "--socket", socket];
         Fetch {
             handoff: handoff.map(str::to_owned).to_vec(),
             ..Fetch::default()
@@ -161,6 +161,11 @@ impl Fetch {
         let arguments = self.arguments(&address.ip().to_string(), address.port());
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         Running::start(&arguments)
+    }
+
+    /// The arguments of such a run, for another starter.
+    pub fn arguments_for(&self, address: SocketAddr) -> Vec<String> {
+        self.arguments(&address.ip().to_string(), address.port())
     }
 
     pub fn run_host(&self, host: &str, port: u16) -> Output {
