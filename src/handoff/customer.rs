@@ -20,20 +20,27 @@ const LAST_WORDS: Duration = Duration::from_secs(15);
 /// A mail server that stands ready for one connection.
 #[derive(Debug)]
 pub enum Ready {
+    /// A mail server that listens, to which a relay of ours carries the connection in any case.
+    Relay(Box<relay::Ready>),
+    /// Somebody who takes the connection itself.
+    Taker(Taker),
+}
+
+/// Who takes a descriptor.
+#[derive(Debug)]
+pub enum Taker {
     /// A connection to the `pass` service of a running Postfix.
     PostfixPass(postfix_pass::Ready),
     /// A receiver in another container.
     Catch(catch::Ready),
     /// A command that can be run.
     Exec(Box<exec::Ready>),
-    /// A connection to a mail server that listens.
-    Relay(Box<relay::Ready>),
 }
 
 /// Who has the connection now.
 #[derive(Debug)]
 pub enum Carried {
-    /// A running Postfix, or a receiver in another container: nothing of ours is left to wait for but the end, and a relay's last octets.
+    /// A mail server that runs already: nothing of ours is left to wait for but the end, and a relay's last octets.
     Passed(View),
     /// A child of ours.
     Running(Box<exec::Running>),
@@ -61,9 +68,9 @@ pub async fn prepare(
     relay_possible: bool,
     (peer, local): (SocketAddr, SocketAddr),
 ) -> Result<Ready, HandoffError> {
-    match handoff {
+    let taker = match handoff {
         CustomerHandoff::PostfixPass { socket } => {
-            Ok(Ready::PostfixPass(PostfixPass::new(socket).prepare()?))
+            Taker::PostfixPass(PostfixPass::new(socket).prepare()?)
         }
         CustomerHandoff::Catch {
             socket,
@@ -71,7 +78,7 @@ pub async fn prepare(
             tunnel,
         } => {
             let catch = Catch::new(socket, *receiver, *tunnel);
-            Ok(Ready::Catch(catch.prepare(relay_possible, peer).await?))
+            Taker::Catch(catch.prepare(relay_possible, peer).await?)
         }
         CustomerHandoff::Exec {
             command,
@@ -79,18 +86,20 @@ pub async fn prepare(
             peer,
         } => {
             let exec = Exec::new(command, user.as_deref(), *peer)?;
-            Ok(Ready::Exec(Box::new(exec.prepare(relay_possible)?)))
+            Taker::Exec(Box::new(exec.prepare(relay_possible)?))
         }
         CustomerHandoff::Relay { to, proxy } => {
             let ready = relay::prepare(to, *proxy, peer, local).await?;
-            Ok(Ready::Relay(Box::new(ready)))
+            return Ok(Ready::Relay(Box::new(ready)));
         }
-    }
+    };
+    Ok(Ready::Taker(taker))
 }
 
 impl Ready {
-    /// Hands the connection over; `about` is what a receiver in another container is told of it. If the mail server does not take it after
-    /// all, the provider is greeted with 421, so that it keeps its mail and closes in good order (rule R26).
+    /// Hands the connection over; `about` is what a receiver in another container is told of it. If the mail server
+    /// does not take it after all, the provider is greeted with 421, so that it keeps its mail and closes in good order
+    /// (rule R26).
     ///
     /// # Errors
     /// When the mail server did not take it, or the connection is lost.
@@ -101,25 +110,27 @@ impl Ready {
         hostname: &str,
         about: &About<'_>,
     ) -> Result<Taken, HandoffError> {
-        if let Self::Relay(ready) = self {
-            let relay = ready.commit(wire, relays, hostname).await?;
-            let view = View::Relay(relay.clone());
-            return Ok(Taken {
-                carried: Carried::Passed(view.clone()),
-                carriage: Carriage::Relay(relay),
-                view,
-            });
-        }
+        let taker = match self {
+            Self::Taker(taker) => taker,
+            Self::Relay(ready) => {
+                let relay = ready.commit(wire, relays, hostname).await?;
+                let view = View::Relay(relay.clone());
+                return Ok(Taken {
+                    carried: Carried::Passed(view.clone()),
+                    carriage: Carriage::Relay(relay),
+                    view,
+                });
+            }
+        };
         let released = released(wire, relays).await?;
         let (view, carriage) = (released.view(), released.carriage().clone());
         let passed = Carried::Passed(view.clone());
-        let taken = match self {
-            Self::PostfixPass(ready) => ready.commit(released).await.map(|()| passed),
-            Self::Catch(ready) => ready.commit(released, about).await.map(|()| passed),
-            Self::Exec(ready) => ready
+        let taken = match taker {
+            Taker::PostfixPass(ready) => ready.commit(released).await.map(|()| passed),
+            Taker::Catch(ready) => ready.commit(released, about).await.map(|()| passed),
+            Taker::Exec(ready) => ready
                 .commit(released)
                 .map(|running| Carried::Running(Box::new(running))),
-            Self::Relay(_) => Ok(passed),
         };
         match taken {
             Ok(carried) => Ok(Taken {

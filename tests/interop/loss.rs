@@ -14,6 +14,7 @@ mod restarted;
 mod scissors;
 mod site;
 
+pub use cuts::reset_in_the_kernels_tls;
 pub use killed::both_killed_in_the_transfer;
 pub use middle::Middle;
 pub use scissors::{How, Part, Plan, Scissors};

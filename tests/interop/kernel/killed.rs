@@ -7,5 +7,5 @@ use crate::loss::{Link, both_killed_in_the_transfer};
 #[test]
 #[ignore = "needs TLS in the kernel: kernel/mod.rs runs it in a guest"]
 fn both_turnabouts_killed_in_the_transfer_do_not_disturb_the_delivery() {
-    both_killed_in_the_transfer(Link::InKernel(Mode::Starttls), &["body 50 20"]);
+    both_killed_in_the_transfer(Link::InKernel(Mode::Starttls), 40, &["body 20 20"]);
 }

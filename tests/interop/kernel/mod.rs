@@ -5,6 +5,7 @@
 
 mod capture;
 mod confined;
+mod cuts;
 mod delivery;
 mod handshake;
 mod killed;
@@ -20,12 +21,15 @@ pub use capture::Capture;
 pub use statistics::Statistics;
 
 /// Of the tests that pass on every kernel those that show what other TLS libraries do to the kernel's.
-const COUNTERPARTS: [&str; 5] = [
+const COUNTERPARTS: [&str; 8] = [
     "tls::customers::openssl_fetches_from_our_provider_with_postfix",
     "tls::customers::openssl_fetches_from_our_provider_with_exim",
     "tls::customers::gnutls_fetches_from_our_provider_with_postfix",
     "tls::providers::our_customer_fetches_from_openssl_into_postfix",
     "tls::providers::our_customer_fetches_from_openssl_into_exim",
+    "tls::customers::fetchmail_fetches_over_tls_with_openssl_as_its_plugin_and_behind_stunnel",
+    "tls::providers::our_customer_fetches_from_inetsim_into_postfix_once_its_certificate_is_pinned",
+    "tls::providers::our_customer_fetches_through_stunnel_from_a_provider_without_tls",
 ];
 
 /// The tests of the other program of tests that need the kernel's TLS.
@@ -56,6 +60,7 @@ fn what_needs_the_kernels_tls_holds_natively_where_the_running_kernel_has_it() {
 
 /// Runs the tests by `runner`, shows what they say, and looks for each one's success.
 fn all_pass(mut runner: Command) {
+    let prepared = tempfile::tempdir().unwrap();
     let suite = the_suite();
     let mut names = listed(&this_program(), &["--ignored", "kernel::"]);
     assert!(!names.is_empty(), "no tests in {}", module_path!());
@@ -72,6 +77,7 @@ fn all_pass(mut runner: Command) {
         .args(["--include-ignored", "--test-threads", "1", "--exact"])
         .args(&names)
         .env("LAB_HANDOFF_TLS", "kernel")
+        .env("LAB_PREPARED", prepared.path())
         // To find the names for one takes longer there than the test.
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())

@@ -117,10 +117,12 @@ pub fn patiently(limit: Duration) -> Duration {
 pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
     let (start, limit) = (Instant::now(), patiently(limit));
     loop {
+        let looks = Instant::now();
         if let Some(seen) = look() {
             return seen;
         }
         assert!(start.elapsed() < limit, "no {what} within {limit:?}");
-        std::thread::sleep(Duration::from_millis(20));
+        // To look may take long, and what is awaited needs the processor as well.
+        std::thread::sleep(looks.elapsed().max(Duration::from_millis(20)));
     }
 }

@@ -100,6 +100,26 @@ fn a_session_over_tls_that_falls_silent_loses_no_mail() {
     cuts.finish(12);
 }
 
+/// The mail servers have the connection: they see the half record and the reset themselves. Patient and with few
+/// messages, for an emulated machine.
+pub fn reset_in_the_kernels_tls() {
+    let link = Link::InKernel(Mode::Starttls);
+    let mut cuts = Cuts::between(Site::over(link, 20, &[]), 30, RESET);
+    cuts.one("handshake", Part::All);
+    for line in ["atrn", "turn", "greeting", "reply ehlo", "rcpt 1"] {
+        cuts.one(line, Part::Half);
+    }
+    for line in ["body 1 20", "dot 2", "final 2"] {
+        cuts.one(line, Part::Half);
+    }
+    cuts.one("final 1", Part::All);
+    cuts.one("quit", Part::Half);
+    let log = cuts.site.serve.log();
+    assert!(log.matches(" carried=kernel").count() >= 8, "{log}");
+    assert!(!log.contains("carried=relay"), "{log}");
+    cuts.finish(11);
+}
+
 /// Rules: R29
 #[test]
 fn a_silence_that_never_ends_is_noticed_by_the_provider() {
@@ -141,9 +161,12 @@ impl Cuts {
     }
 
     fn over(link: Link, how: How) -> Self {
-        let site = Site::over(link, PATIENCE, &[]);
+        Self::between(Site::over(link, PATIENCE, &[]), MESSAGES, how)
+    }
+
+    fn between(site: Site, messages: usize, how: How) -> Self {
         let (mut ledger, began) = (Ledger::default(), Instant::now());
-        ledger.send(&site, MESSAGES);
+        ledger.send(&site, messages);
         Self {
             site,
             ledger,

@@ -1,7 +1,7 @@
 //! Programs of other TLS libraries as customers of our provider.
 
 use super::openssl::{Client, stunnel};
-use super::{Hosts, SOON, carried, closing_line, handoff_tls, three_messages};
+use super::{Hosts, SOON, assert_carried, carried, closing_line, handoff_tls, three_messages};
 use crate::lab::{CA, IMPLICIT_PORT, Mail, Mode, Mta};
 use crate::others::fetchmail;
 
@@ -164,7 +164,7 @@ fn gnutls_fetches_from_our_provider_with_exim() {
 #[test]
 fn fetchmail_fetches_over_tls_with_openssl_as_its_plugin_and_behind_stunnel() {
     let hosts = Hosts::new(Mta::Postfix, Mta::Postfix);
-    let _serve = hosts.provider.serve();
+    let serve = hosts.provider.serve();
     let plugin = format!(
         "openssl s_client -quiet -connect %h:%p -CAfile {CA} -verify_return_error -verify_hostname provider.test"
     );
@@ -175,10 +175,11 @@ fn fetchmail_fetches_over_tls_with_openssl_as_its_plugin_and_behind_stunnel() {
     );
     let _stunnel = stunnel(&hosts.customer, 2525, &service);
     let mut sent = Vec::new();
-    for (name, poll) in [
+    let polls = [
         ("plugin", with_plugin.as_str()),
         ("stunnel", "127.0.0.1 port 2525"),
-    ] {
+    ];
+    for (number, (name, poll)) in polls.into_iter().enumerate() {
         let three = three_messages(name);
         hosts.provider.submit(&three);
         sent.extend(three);
@@ -187,6 +188,7 @@ fn fetchmail_fetches_over_tls_with_openssl_as_its_plugin_and_behind_stunnel() {
         let inbox = hosts.customer.wait_inbox("alice", sent.len(), SOON);
         Mail::assert_delivered(&sent, &inbox);
         hosts.provider.wait_empty_queue(SOON);
+        assert_carried(&closing_line(&serve, number));
     }
 }
 

@@ -6,7 +6,7 @@ use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 
 use super::{Hosts, carried, closing_line};
-use crate::lab::{Host, Mail, Mode, Mta, body_of_lines};
+use crate::lab::{Host, Mail, Mode, Mta, body_of_lines, wait_for};
 use crate::loss::{Middle, Scissors};
 
 const LONG: Duration = Duration::from_secs(120);
@@ -134,7 +134,13 @@ pub fn assert_one_session(customer: &Host) {
     if customer.mta == Mta::Exim {
         return;
     }
-    let log = customer.mail_log();
+    // Postfix has another process write its log: the words may come after the end that they are about.
+    let log = wait_for("end of the session in Postfix's log", LONG, || {
+        let log = customer.mail_log();
+        let mut lines = log.lines().filter(|line| line.contains("/odmr/smtpd"));
+        let ended = lines.any(|line| line.contains("]: disconnect from "));
+        ended.then_some(log)
+    });
     let count = |words: &str| {
         let lines = log.lines().filter(|line| line.contains("/odmr/smtpd"));
         lines.filter(|line| line.contains(words)).count()

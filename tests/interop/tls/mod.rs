@@ -27,6 +27,19 @@ fn carried(tls: &str) -> &'static str {
     }
 }
 
+/// The log says of a session over TLS 1.3 that it was carried as it was to be.
+fn assert_carried(log: &str) {
+    assert!(log.contains("tls=\"TLS1.3 "), "{log}");
+    let carried = format!("carried={} ", carried("TLS1.3 "));
+    assert!(log.contains(&carried), "no {carried}: {log}");
+}
+
+/// Tells a customer's host how to carry its sessions.
+fn carry_as_wanted(customer: &Host) {
+    let quoted = format!("\"{}\"", handoff_tls());
+    customer.set("providers.isp", &[("handoff_tls", &quoted)]);
+}
+
 /// A provider with TLS and a customer's host that knows its authority.
 pub struct Hosts {
     pub provider: Host,
@@ -44,7 +57,7 @@ impl Hosts {
         provider.serve_with_tls(&authority);
         let quoted = format!("\"{}\"", handoff_tls());
         provider.set("serve", &[("handoff_tls", &quoted)]);
-        customer.set("providers.isp", &[("handoff_tls", &quoted)]);
+        carry_as_wanted(&customer);
         customer.know(&authority);
         Self {
             provider,
