@@ -52,6 +52,9 @@ impl Desk {
             }
         }
         if let Some(listener) = settings.metrics {
+            if let Ok(address) = listener.address() {
+                tracing::info!(%address, "metrics at /metrics");
+            }
             desk.run(listener.answer(ledger.clone()));
         }
         if let Some(path) = &desk.file {

@@ -198,9 +198,6 @@ fn metrics(address: Option<SocketAddr>) -> Result<Option<MetricsListener>, Serve
 /// What the service shows of itself, as the user that it is now.
 fn desk(state: &State, metrics: Option<MetricsListener>) -> Desk {
     let wanted = state.files().serve.desk.clone();
-    if let Some(address) = metrics.as_ref().and_then(|one| one.address().ok()) {
-        tracing::info!(%address, "metrics at /metrics");
-    }
     let settings = DeskSettings {
         control: wanted.control,
         metrics,

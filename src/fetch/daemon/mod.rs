@@ -119,9 +119,6 @@ async fn stand(
         signal(SignalKind::hangup())?,
     );
     let (wanted, mut asked) = mpsc::channel(ASKING);
-    if let Some(address) = metrics.as_ref().and_then(|one| one.address().ok()) {
-        tracing::info!(%address, "metrics at /metrics");
-    }
     let desk = Desk::open(
         &shared.ledger,
         DeskSettings {
