@@ -106,14 +106,15 @@ impl SecretSource {
         let text = self.printed(&mut child);
         let ended = text.is_ok() && ends_soon(&mut child);
         if !ended {
-            // Already gone is as good as killed.
+            // Already gone is as good as killed; one that runs as another user cannot be, and is left behind.
             child.kill().ok();
+            ends_soon(&mut child);
         }
-        let status = child.wait().map_err(failed)?;
         let text = text?;
         if !ended {
             return Err(self.error("it closed its output and did not end", advice));
         }
+        let status = child.wait().map_err(failed)?;
         if !status.success() {
             return Err(self.error(&format!("it ended with {status}"), advice));
         }

@@ -129,9 +129,19 @@ async fn end(child: &mut Child) {
     while !has_ended(group) && Instant::now() < by {
         sleep(LOOK).await;
     }
-    killpg(group, Signal::SIGKILL).ok();
-    if let Err(error) = child.wait().await {
-        tracing::debug!(%error, "cannot wait for a hook");
+    let killed = killpg(group, Signal::SIGKILL);
+    // What runs as another user, by sudo for one, may be out of our reach: it is left behind, and the fetch goes on.
+    match timeout(GRACE, child.wait()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "cannot wait for a hook"),
+        Err(_) => tracing::warn!(
+            process = group.as_raw(),
+            "a hook cannot be ended{} (does it run as another user? then let it keep its own time)",
+            killed.err().map_or_else(String::new, |errno| format!(
+                ": {}",
+                in_words(&io::Error::from(errno))
+            ))
+        ),
     }
 }
 
