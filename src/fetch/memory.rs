@@ -5,7 +5,7 @@
 //! after a month the kernel is tried again.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -51,10 +51,18 @@ impl Note {
         if let Some(directory) = self.0.parent() {
             fs::create_dir_all(directory)?;
         }
-        fs::write(
-            &self.0,
-            "The kernel's TLS could not serve this provider. Remove this file to try it again.\n",
-        )
+        // Others may write in the directory: what they have put under this name is replaced, never followed.
+        let text =
+            "The kernel's TLS could not serve this provider. Remove this file to try it again.\n";
+        let new = self.0.with_extension(format!("{}.new", std::process::id()));
+        fs::remove_file(&new).ok();
+        let mut file = fs::File::create_new(&new)?;
+        let written = file.write_all(text.as_bytes());
+        written
+            .and_then(|()| fs::rename(&new, &self.0))
+            .inspect_err(|_| {
+                fs::remove_file(&new).ok();
+            })
     }
 }
 
@@ -90,6 +98,19 @@ mod tests {
         let file = File::options().write(true).open(&note.0)?;
         file.set_modified(SystemTime::now() - MEMORY - Duration::from_secs(1))?;
         assert!(!note.exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_link_that_somebody_has_put_there_is_replaced_and_not_followed() -> std::io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let other = directory.path().join("other");
+        std::fs::write(&other, "precious")?;
+        let note = Note::about("isp", directory.path());
+        std::os::unix::fs::symlink(&other, &note.0)?;
+        note.put()?;
+        assert_eq!(std::fs::read_to_string(&other)?, "precious");
+        assert!(!std::fs::symlink_metadata(&note.0)?.is_symlink());
         Ok(())
     }
 
