@@ -95,11 +95,18 @@ fn the_exit_of_the_mail_server_is_reported() {
 
 /// Sendmail's way: the code of what was refused last, behind 221.
 #[test]
-fn a_code_about_mail_at_the_end_of_a_session_that_was_held_is_a_warning() {
+fn a_code_about_mail_at_the_end_of_a_session_that_sendmail_held_is_a_warning() {
     let serve =
         r"printf '220 me\r\n'; read ehlo; printf '250 me\r\n'; read quit; printf '221 bye\r\n'";
-    for (code, end) in [(68, 0), (64, 0), (75, 75), (78, 75), (1, 75)] {
-        let script = format!("{serve}; exit {code}");
+    let others = [("sendmail-wrapper", 68, 75), ("another", 69, 75)];
+    let sendmails = [68, 64].map(|code| ("sendmail", code, 0));
+    let troubles = [75, 78, 1].map(|code| ("sendmail", code, 75));
+    for (name, code, end) in others.into_iter().chain(sendmails).chain(troubles) {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join(name);
+        std::fs::write(&program, format!("#!/bin/sh\n{serve}; exit {code}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).unwrap();
         let (address, provider) = scripted(|mut peer| {
             opened(&mut peer);
             peer.line().unwrap();
@@ -110,10 +117,10 @@ fn a_code_about_mail_at_the_end_of_a_session_that_was_held_is_a_warning() {
             std::thread::sleep(std::time::Duration::from_millis(1000));
             assert_eq!(peer.code("QUIT"), 221);
         });
-        let output = Fetch::exec(&["/bin/sh", "-c", &script]).run(address);
+        let output = Fetch::exec(&[program.to_str().unwrap()]).run(address);
         provider.join().unwrap();
         let (found, said) = outcome(&output);
-        assert_eq!(found, end, "{code}: {said}");
+        assert_eq!(found, end, "{name} {code}: {said}");
         let log = String::from_utf8(output.stderr).unwrap();
         let warned = log.contains("the session was held") && log.contains(&format!("code {code} "));
         assert_eq!(warned, end == 0, "{log}");

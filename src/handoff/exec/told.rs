@@ -169,10 +169,13 @@ pub(super) fn real(program: &Path) -> PathBuf {
     fs::canonicalize(program).unwrap_or_else(|_| program.to_owned())
 }
 
-/// Sendmail itself; Debian calls it `sendmail-mta` as well.
+/// Sendmail itself, by the names that systems give it; what is called nearly so may be anything.
 pub(super) fn is_sendmail(real: &Path) -> bool {
     let name = real.file_name().and_then(|name| name.to_str());
-    name.is_some_and(|name| name.starts_with("sendmail"))
+    matches!(
+        name,
+        Some("sendmail" | "sendmail-mta" | "sendmail.sendmail")
+    )
 }
 
 /// The two addresses in Exim's notation.
