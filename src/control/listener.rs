@@ -1,10 +1,12 @@
 //! The service's end of its control socket.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Gid;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -136,6 +138,13 @@ impl Asked {
     /// Answers, and closes. Whoever does not read the answer goes without.
     pub async fn answer(self, answer: &impl Serialize) {
         write(self.stream, answer).await;
+    }
+
+    /// Has who asked closed the connection, so that nobody waits for an answer?
+    #[must_use]
+    pub fn has_gone(&self) -> bool {
+        let mut look = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
+        poll(&mut look, PollTimeout::ZERO).is_ok_and(|count| count > 0)
     }
 
     /// Says why there is no answer.

@@ -3,7 +3,7 @@
 use crate::driver::{Peer, Running, opened, until};
 use nix::sys::signal::Signal;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -669,4 +669,39 @@ fn a_daemon_without_a_provider_or_with_a_wrong_time_does_not_start() {
     let (code, _, log) = run(&[]);
     assert!(code == 78 && log.contains("has none"), "{log}");
     assert_eq!(run(&["--json"]).0, 64);
+}
+
+#[test]
+fn no_more_than_some_wait_for_one_fetch_and_who_has_gone_is_not_counted() {
+    let isp = Isp::new("453 none");
+    isp.holds(true);
+    let mut site = Site::start(&[("one", &isp, "")]);
+    isp.sees(1);
+    let ask = || {
+        let mut stream = std::os::unix::net::UnixStream::connect(site.path("control")).unwrap();
+        stream
+            .write_all(b"{\"request\":\"now\",\"provider\":\"one\"}\n")
+            .unwrap();
+        stream
+    };
+    let counted = |site: &Site, count| {
+        until("all to be heard", || {
+            let log = site.daemon.as_ref().unwrap().log();
+            (log.matches("a fetch was asked for").count() == count).then_some(())
+        });
+    };
+    let waiting: Vec<_> = (0..32).map(|_| ask()).collect();
+    counted(&site, 32);
+    let mut answer = String::new();
+    ask().read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("32 others wait"), "{answer}");
+    // Those who hang up make room.
+    drop(waiting);
+    let mut last = ask();
+    counted(&site, 33);
+    isp.holds(false);
+    answer.clear();
+    last.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("no mail"), "{answer}");
+    site.has_ended(1);
 }

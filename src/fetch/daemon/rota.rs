@@ -12,6 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::task::{Id, JoinError};
 
+/// How many may wait for the end of one fetch: each holds a descriptor.
+const WAITING: usize = 32;
+
 /// The answer to [`Request::Now`]: how the fetch ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
@@ -126,6 +129,14 @@ impl Rota {
             asked.refuse(error).await;
             return;
         };
+        entry.waiting.retain(|waiting| !waiting.has_gone());
+        if entry.waiting.len() >= WAITING {
+            let error = format!(
+                "{WAITING} others wait for the end of this fetch already (try again when it is over)"
+            );
+            asked.refuse(error).await;
+            return;
+        }
         tracing::info!(provider = %entry.provider.name, "a fetch was asked for");
         if entry.task.is_none() {
             entry.course.want(now);
