@@ -15,9 +15,11 @@ use tokio::process::Command;
 
 const SETTINGS: &str = "/etc/courier/esmtpd";
 
+/// For a shell, if there are settings: one that cannot read them ends, and nothing is taken without them.
+const READ: &str = "set -a; . /etc/courier/esmtpd; set +a; ";
+
 /// For a shell that gets the program and its arguments behind it. A name that is read-only ends the shell.
-const START: &str = "if test -e /etc/courier/esmtpd; then set -a; . /etc/courier/esmtpd; set +a; fi; \
-    unset RELAYCLIENT FAXRELAYCLIENT COURIERTLS ESMTP_TLS ESMTPAUTH ESMTPAUTH_TLS AUTH_REQUIRED; \
+const START: &str = "unset RELAYCLIENT FAXRELAYCLIENT COURIERTLS ESMTP_TLS ESMTPAUTH ESMTPAUTH_TLS AUTH_REQUIRED; \
     cd /usr && exec \"$0\" \"$@\"";
 
 /// Is this it, links followed?
@@ -41,17 +43,22 @@ pub(super) fn can_read_settings() -> Result<(), HandoffError> {
 
 /// A shell that will become the program.
 pub(super) fn command(program: &Path) -> Command {
+    // The user of the command may not be able to see whether there are any; so it is we who look.
+    let read = match access(SETTINGS, AccessFlags::F_OK) {
+        Err(nix::errno::Errno::ENOENT) => "",
+        _ => READ,
+    };
     let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(START).arg(program);
+    command.arg("-c").arg(format!("{read}{START}")).arg(program);
     command
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{SETTINGS, START};
+    use super::{READ, SETTINGS};
 
     #[test]
     fn the_shell_reads_the_settings_that_are_looked_for() {
-        assert_eq!(START.matches(SETTINGS).count(), 2);
+        assert_eq!(READ.matches(SETTINGS).count(), 1);
     }
 }
