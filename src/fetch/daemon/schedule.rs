@@ -12,14 +12,17 @@ pub(super) struct Course {
     times: Schedule,
     /// Failures since the last success.
     failures: u32,
-    due: Instant,
+    /// When it would be due if no hour were quiet.
+    wanted: Instant,
+    /// What is due was put off until then: the quiet hours are over, and its jitter.
+    put_off: Option<Instant>,
     running: bool,
     /// Somebody asked for a fetch while one was running, which may have come too early for the mail that is meant.
     again: bool,
+    /// New settings came while one was running that they may have been for.
+    anew: bool,
     /// The fetch that is due was asked for: it does not wait for the end of the quiet hours.
     asked: bool,
-    /// What is due was put off until the quiet hours are over.
-    put_off: bool,
     /// What chance has added to the wait.
     jitter: Duration,
 }
@@ -30,25 +33,26 @@ impl Course {
         Self {
             times,
             failures: 0,
-            due: now,
+            wanted: now,
+            put_off: None,
             running: false,
             again: false,
+            anew: false,
             asked: false,
-            put_off: false,
             jitter: Duration::ZERO,
         }
     }
 
     /// When to fetch next; not known while a fetch runs.
     pub(super) fn due(&self) -> Option<Instant> {
-        (!self.running).then_some(self.due)
+        (!self.running).then(|| self.put_off.unwrap_or(self.wanted))
     }
 
     /// What the next fetch waits for, and how many have failed since the last success.
     pub(super) fn waits_for(&self) -> (Wait, u32) {
         let wait = if self.running {
             Wait::Running
-        } else if self.put_off {
+        } else if self.put_off.is_some() {
             Wait::QuietHours
         } else if self.failures > 0 {
             Wait::Failure
@@ -60,17 +64,20 @@ impl Course {
 
     /// Sooner, if it is not sooner already.
     fn hasten(&mut self, due: Instant) {
-        if due < self.due {
-            self.due = due;
-            self.put_off = false;
+        if due < self.put_off.unwrap_or(self.wanted) {
+            self.wanted = due;
+            self.put_off = None;
         }
     }
 
     /// Takes the turn if it is time; never while a fetch runs.
     pub(super) fn begin(&mut self, now: Instant) -> bool {
         let begins = self.due().is_some_and(|due| due <= now);
-        self.running |= begins;
-        self.asked &= !begins;
+        if begins {
+            self.running = true;
+            self.asked = false;
+            self.put_off = None;
+        }
         begins
     }
 
@@ -85,29 +92,35 @@ impl Course {
     }
 
     /// Puts off what nobody has asked for until the quiet hours are over, and then by its jitter, so that not all come
-    /// at that moment. To be called again before anything begins: the clock on the wall may have been set meanwhile.
+    /// at that moment. To be called now and then and before anything begins: the clock on the wall may have been set
+    /// meanwhile, into the quiet hours or out of them.
     pub(super) fn keep_quiet(&mut self, quiet: &QuietHours, now: &Moment) {
         if self.asked || self.running {
             return;
         }
-        let due = self.due.max(now.at);
-        if let Some(end) = now.end_of_quiet(quiet, due) {
-            self.due = end + self.jitter;
-            // The jitter may have led into the next quiet hours; then there is nothing left to spread.
-            self.due = now.end_of_quiet(quiet, self.due).unwrap_or(self.due);
-            self.put_off = true;
-        }
+        let due = match now.end_of_quiet(quiet, self.wanted.max(now.at)) {
+            Some(end) => Some(end + self.jitter),
+            // They are over, sooner than was thought if the clock was put forward; the jitter stands.
+            None => self.put_off.map(|due| due.min(now.at + self.jitter)),
+        };
+        // The jitter may have led into the next quiet hours; then there is nothing left to spread.
+        self.put_off = due.map(|due| now.end_of_quiet(quiet, due).unwrap_or(due));
     }
 
     /// The machine slept this long, which no wait has noticed.
     pub(super) fn slept(&mut self, time: Duration) {
-        self.due = self.due.checked_sub(time).unwrap_or(self.due);
+        let sooner = |due: Instant| due.checked_sub(time).unwrap_or(due);
+        self.wanted = sooner(self.wanted);
+        self.put_off = self.put_off.map(sooner);
     }
 
     /// A fetch has ended: says how long the wait is. `chance` is from 0 to 1.
     pub(super) fn ended(&mut self, end: End, now: Instant, chance: f64) -> Duration {
         self.running = false;
-        let again = std::mem::take(&mut self.again);
+        let (again, anew) = (
+            std::mem::take(&mut self.again),
+            std::mem::take(&mut self.anew),
+        );
         let base = match end {
             End::Fetched | End::NoMail => {
                 self.failures = 0;
@@ -124,14 +137,15 @@ impl Course {
             }
         };
         self.jitter = self.times.jitter.mul_f64(chance.clamp(0.0, 1.0));
-        self.asked = again && !matches!(end, End::Refused | End::Configuration);
-        let wait = if self.asked {
+        let refused = matches!(end, End::Refused | End::Configuration);
+        self.asked = again && !refused;
+        let wait = if self.asked || (anew && !refused) {
             Duration::ZERO
         } else {
             base + self.jitter
         };
-        self.due = now + wait;
-        self.put_off = false;
+        self.wanted = now + wait;
+        self.put_off = None;
         wait
     }
 
@@ -140,7 +154,7 @@ impl Course {
     pub(super) fn reload(&mut self, times: Schedule, now: Instant) {
         self.times = times;
         if self.running {
-            self.again |= self.failures > 0;
+            self.anew |= self.failures > 0;
         } else if self.failures > 0 {
             self.hasten(now);
         } else {
@@ -361,6 +375,42 @@ mod tests {
         course.keep_quiet(&morning, &set_back);
         assert!(!course.begin(set_back.at));
         assert_eq!(course.due(), Some(now.at + 30 * MINUTE));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_forward_out_of_quiet_hours_is_believed_at_the_next_look() {
+        let start = Instant::now();
+        let morning = quiet("02:00-06:00");
+        let now = at("02:24:00", start);
+        let mut course = Course::new(times(), now.at);
+        course.ended(End::NoMail, now.at, 0.5);
+        course.keep_quiet(&morning, &now);
+        assert_eq!(course.waits_for().0, Wait::QuietHours);
+        // As when a machine without a clock of its own hears the time: half a minute later it is morning.
+        let mut right = at("02:24:30", start);
+        right.wall = at("07:24:30", start).wall;
+        course.keep_quiet(&morning, &right);
+        assert_eq!(course.due(), Some(right.at + MINUTE / 2), "its jitter");
+        course.keep_quiet(&morning, &right);
+        assert!(course.begin(right.at + MINUTE / 2));
+    }
+
+    #[test]
+    fn new_settings_during_a_fetch_that_fails_try_again_but_not_in_quiet_hours() {
+        let start = Instant::now();
+        for (clock, due) in [("03:00:00", "06:00:00"), ("09:00:00", "09:00:00")] {
+            let now = at(clock, start);
+            let mut course = Course::new(times(), now.at);
+            course.want(now.at);
+            assert!(course.begin(now.at));
+            course.ended(End::TryLater, now.at, 0.0);
+            course.want(now.at);
+            assert!(course.begin(now.at));
+            course.reload(times(), now.at);
+            course.ended(End::TryLater, now.at, 0.0);
+            course.keep_quiet(&quiet("02:00-06:00"), &now);
+            assert_eq!(course.due(), Some(at(due, start).at), "{clock}");
+        }
     }
 
     #[test]
