@@ -108,7 +108,12 @@ impl SecretSource {
         if !ended {
             // Already gone is as good as killed; one that runs as another user cannot be, and is left behind.
             child.kill().ok();
-            ends_soon(&mut child);
+            if !ends_soon(&mut child) {
+                // It is waited for all the same, lest a daemon collect zombies.
+                std::thread::spawn(move || child.wait());
+                text?;
+                return Err(self.error("it does not end, and cannot be ended", advice));
+            }
         }
         let text = text?;
         if !ended {
