@@ -109,9 +109,9 @@ impl Course {
 
     /// The machine slept this long, which no wait has noticed.
     pub(super) fn slept(&mut self, time: Duration) {
-        let sooner = |due: Instant| due.checked_sub(time).unwrap_or(due);
-        self.wanted = sooner(self.wanted);
-        self.put_off = self.put_off.map(sooner);
+        for due in self.put_off.iter_mut().chain([&mut self.wanted]) {
+            *due = due.checked_sub(time).unwrap_or(*due);
+        }
     }
 
     /// A fetch has ended: says how long the wait is. `chance` is from 0 to 1.
