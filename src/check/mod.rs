@@ -4,7 +4,7 @@
 //! finding is one sentence with the line that mends it. What can be seen only by root is said to be unseen.
 //!
 //! ```text
-//! turnabout.toml --+-- [serve] ---------- files, users, tls, ports, kernel, units
+//! turnabout.toml --+-- [serve] ---------- files, users, tls, ports, kernel, privileges
 //!                  |                      postfix::provider   or   exim::provider
 //!                  +-- [providers.NAME] - files, hooks, tls, kernel
 //!                                         postfix::customer   or   exim::customer   or   others
@@ -22,6 +22,7 @@ mod machine;
 mod others;
 mod ports;
 mod postfix;
+mod privileges;
 mod tls;
 mod units;
 mod users;
@@ -96,7 +97,7 @@ async fn everything(path: &Path, config: &Config, machine: &Machine, findings: &
     }
     if config.serve.is_some() || !config.providers.is_empty() {
         kernel::check(config, machine, findings);
-        units::check(config, machine, findings);
+        privileges::check(config, machine, findings).await;
     }
 }
 

@@ -1,12 +1,10 @@
-//! systemd's units: as whom they start turnabout, and what they forbid to it and so to the mail server that it starts.
+//! systemd's units that start turnabout: what is set in them, and whom they start it as.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::access::Account;
-use super::finding::{Findings, Severity};
 use super::machine::Machine;
-use crate::config::{Config, CustomerHandoff, ProviderHandoff};
 
 /// Where units are, the strongest first.
 const PLACES: [&str; 4] = [
@@ -18,24 +16,24 @@ const PLACES: [&str; 4] = [
 
 /// A service that starts turnabout, with what is dropped into it.
 #[derive(Debug)]
-struct Unit {
-    path: PathBuf,
-    name: String,
+pub(super) struct Unit {
+    pub(super) path: PathBuf,
+    pub(super) name: String,
     settings: Vec<(String, String)>,
     /// Something of this name is started by itself.
-    enabled: bool,
+    pub(super) enabled: bool,
 }
 
 impl Unit {
     /// The last word on a setting.
-    fn value(&self, key: &str) -> Option<&str> {
+    pub(super) fn value(&self, key: &str) -> Option<&str> {
         let mut settings = self.settings.iter().rev();
         let found = settings.find(|(name, _)| name == key);
         found.map(|(_, value)| value.as_str())
     }
 
     /// Is it for this command of turnabout?
-    fn starts(&self, command: &str) -> bool {
+    pub(super) fn starts(&self, command: &str) -> bool {
         let line = self.value("ExecStart").unwrap_or_default();
         let mut words = line.split_whitespace();
         words
@@ -43,41 +41,11 @@ impl Unit {
             .is_some_and(|program| program.ends_with("/turnabout"))
             && words.any(|word| word == command)
     }
-}
 
-/// A mail server with set-user-ID programs must be allowed to gain privileges.
-pub(super) fn check(config: &Config, machine: &Machine, findings: &mut Findings) {
-    let exim = config
-        .serve
-        .as_ref()
-        .is_some_and(|serve| serve.handoff == ProviderHandoff::EximContinue);
-    let exec = config
-        .providers
-        .iter()
-        .any(|provider| matches!(provider.handoff, CustomerHandoff::Exec { .. }));
-    for unit in units(machine) {
-        let concerned = exim && unit.starts("serve") || exec && unit.starts("fetch");
-        let forbids = unit
-            .value("NoNewPrivileges")
-            .is_some_and(|value| ["yes", "true", "on", "1"].contains(&value));
-        if !concerned || !forbids {
-            continue;
-        }
-        let severity = if unit.enabled {
-            Severity::Error
-        } else {
-            Severity::Warning
-        };
-        findings
-            .add(
-                severity,
-                unit.path.display().to_string(),
-                format!(
-                    "NoNewPrivileges is inherited by the mail server that turnabout starts, whose set-user-ID programs do not work then (systemctl edit {})",
-                    unit.name
-                ),
-            )
-            .fix("[Service]\nNoNewPrivileges=no");
+    /// A setting that is given and not switched off.
+    pub(super) fn is_on(&self, key: &str) -> bool {
+        let value = self.value(key).unwrap_or_default();
+        !["", "no", "false", "off", "0"].contains(&value.to_ascii_lowercase().as_str())
     }
 }
 
@@ -113,7 +81,7 @@ pub(super) fn fetchers(machine: &Machine) -> Vec<Fetcher> {
 }
 
 /// All services whose names begin with ours.
-fn units(machine: &Machine) -> Vec<Unit> {
+pub(super) fn units(machine: &Machine) -> Vec<Unit> {
     let mut found: Vec<Unit> = Vec::new();
     let started = started(machine);
     for place in PLACES {

@@ -329,8 +329,61 @@ END",
     customer.run("systemctl start turnabout-fetch@isp");
     let log = customer.run("journalctl -u 'turnabout-fetch*' -o cat; cat /var/log/exim4/mainlog");
     assert!(log.contains(" end=\"turned, handed over by exec"), "{log}");
+    assert!(!log.contains("WARN"), "{log}");
     let inbox = customer.wait_inbox("alice", 1, SOON);
     assert!(inbox[0].contains("body of first"), "{inbox:?}");
     let log = provider.run("journalctl -u turnabout-serve -o cat");
     assert!(!log.contains("WARN") && !log.contains("cannot"), "{log}");
+    what_forbids_set_user_id(&customer);
+}
+
+/// `turnabout check` knows each setting that forbids Exim its set-user-ID bit with this systemd.
+fn what_forbids_set_user_id(customer: &Debian) {
+    let unit = "turnabout-fetch@.service";
+    let found = customer.run("turnabout check");
+    assert!(!found.contains(unit), "{found}");
+    for setting in [
+        "SystemCallFilter=@system-service",
+        "SystemCallArchitectures=native",
+        "SystemCallLog=@clock",
+        "RestrictAddressFamilies=AF_INET",
+        "RestrictNamespaces=yes",
+        "RestrictRealtime=yes",
+        "RestrictSUIDSGID=yes",
+        "LockPersonality=yes",
+        "MemoryDenyWriteExecute=yes",
+        "PrivateDevices=yes",
+        "ProtectKernelTunables=yes",
+        "ProtectKernelModules=yes",
+        "ProtectKernelLogs=yes",
+        "ProtectClock=yes",
+        "ProtectHostname=yes",
+    ] {
+        let status = customer.run(&format!(
+            "systemd-run -q --wait --pipe -p User=Debian-exim -p {setting} cat /proc/self/status"
+        ));
+        assert!(status.contains("NoNewPrivs:\t1\n"), "{setting}: {status}");
+        let found = customer.run(&format!(
+            "printf '[Service]\\n{setting}\\n' >/etc/systemd/system/{unit}.d/later.conf; turnabout check || true"
+        ));
+        let (name, _) = setting.split_once('=').unwrap();
+        let sentence = format!("User= with {name}= implies NoNewPrivileges");
+        assert!(found.contains(&sentence), "{setting}: {found}");
+    }
+    // What is left of the unit does not.
+    let settings = customer.run(&format!("rm /etc/systemd/system/{unit}.d/later.conf; systemctl daemon-reload; systemctl cat turnabout-fetch@isp"));
+    let kept = [
+        "ReadOnlyPaths=/proc/sys /sys",
+        "DevicePolicy=closed",
+        "CapabilityBoundingSet=CAP_SETUID",
+    ];
+    for setting in kept {
+        assert!(settings.contains(setting), "{setting}: {settings}");
+    }
+    let status = customer.run(
+        "systemd-run -q --wait --pipe -p User=Debian-exim -p DevicePolicy=closed -p ProtectSystem=full -p PrivateMounts=yes \
+         -p ProtectProc=invisible -p ProtectControlGroups=yes -p RemoveIPC=yes -p KeyringMode=private \
+         -p 'ReadOnlyPaths=/proc/sys /sys' -p 'CapabilityBoundingSet=CAP_SETUID CAP_SETGID' cat /proc/self/status",
+    );
+    assert!(status.contains("NoNewPrivs:\t0\n"), "{status}");
 }

@@ -75,9 +75,11 @@ fn a_process_for_one_connection_is_confined_as_the_service_is() {
 /// A program that turnabout starts has its rights from the unit; a set-user-ID bit is nothing there.
 #[test]
 fn the_units_give_set_user_id_and_roots_rights_to_exim_alone() {
-    for (name, exim) in [
-        (UNITS[0], "turnabout-serve.service.d/exim.conf"),
-        (FETCH[0], "turnabout-fetch.service.d/exim.conf"),
+    // A process that systemd starts as another user than root has either filters of system calls or set-user-ID programs,
+    // before systemd 255: the second drop-in leaves less.
+    for (name, exim, bound) in [
+        (UNITS[0], "turnabout-serve.service.d/exim.conf", 5.0),
+        (FETCH[0], "turnabout-fetch.service.d/exim.conf", 7.0),
     ] {
         let text = unit(name);
         assert!(text.contains("\nNoNewPrivileges=yes\n"), "{name}");
@@ -87,7 +89,7 @@ fn the_units_give_set_user_id_and_roots_rights_to_exim_alone() {
         assert!(drop_in.contains("\nUser=Debian-exim\n"), "{exim}");
         let more = format!("{text}\n{drop_in}");
         assert!(
-            exposure(name, &more) < 5.0,
+            exposure(name, &more) < bound,
             "{exim}: {}",
             exposure(name, &more)
         );

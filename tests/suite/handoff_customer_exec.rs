@@ -3,7 +3,10 @@
 use crate::driver::{Fetch, Peer, opened, scripted};
 use crate::fetch_talk::outcome;
 use nix::sys::signal::Signal;
+use nix::unistd::{Uid, chown, geteuid};
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
 /// Turns the connection and gives what comes over it, with the two addresses.
@@ -105,7 +108,7 @@ fn a_code_about_mail_at_the_end_of_a_session_that_sendmail_held_is_a_warning() {
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join(name);
         std::fs::write(&program, format!("#!/bin/sh\n{serve}; exit {code}\n")).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        let mode = PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&program, mode).unwrap();
         let (address, provider) = scripted(|mut peer| {
             opened(&mut peer);
@@ -179,7 +182,12 @@ fn the_provider_sees_the_end_as_soon_as_the_mail_server_has_closed() {
 }
 
 /// Turns the connection for a customer that something else has started.
-fn turned_by(mut starter: Command) -> (Output, String) {
+fn turned_by(starter: Command) -> (Output, String) {
+    turned_by_to(starter, &Fetch::exec(&["/bin/cat", "/proc/self/status"]))
+}
+
+/// The same, for this one.
+fn turned_by_to(mut starter: Command, fetch: &Fetch) -> (Output, String) {
     let (address, provider) = scripted(|mut peer| {
         opened(&mut peer);
         peer.line().unwrap();
@@ -187,7 +195,6 @@ fn turned_by(mut starter: Command) -> (Output, String) {
         peer.rest()
     });
     starter.arg(env!("CARGO_BIN_EXE_turnabout"));
-    let fetch = Fetch::exec(&["/bin/cat", "/proc/self/status"]);
     starter.args(fetch.arguments_for(address));
     let output = starter.stdin(Stdio::null()).output().unwrap();
     (output, provider.join().unwrap())
@@ -243,7 +250,7 @@ fn the_mail_server_starts_in_the_root_directory_and_in_a_process_group_of_its_ow
 
 #[test]
 fn the_command_runs_as_its_user() {
-    if !nix::unistd::geteuid().is_root() {
+    if !geteuid().is_root() {
         // Only root can become somebody else.
         return;
     }
@@ -264,7 +271,7 @@ fn a_program_that_does_not_start_after_the_250_is_a_421_to_the_provider() {
     let run = Fetch::exec(&[]);
     let program = run.path("smtpd");
     std::fs::write(&program, "#!/nonexistent/interpreter\n").unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let mode = PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&program, mode).unwrap();
     let mut run = run;
     run.handoff.push(program.to_str().unwrap().to_owned());
@@ -274,4 +281,29 @@ fn a_program_that_does_not_start_after_the_250_is_a_421_to_the_provider() {
     assert!(said.contains("cannot start "), "{said}");
     assert!(rest.starts_with("421 customer.example.org "), "{rest}");
     assert_eq!(rest.lines().count(), 1);
+}
+
+/// As a unit of systemd may have it.
+#[test]
+fn a_set_user_id_bit_without_effect_is_a_warning() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("server");
+    std::fs::copy("/bin/cat", &program).unwrap();
+    chown(&program, Some(Uid::from_raw(65_534)), None).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o4755)).unwrap();
+    let words = "set-user-ID bit has no effect";
+    for (switch, warns) in [("--no-new-privs", true), ("--inh-caps=-all", false)] {
+        let run = Fetch::exec(&[program.to_str().unwrap(), "/proc/self/status"]);
+        let mut starter = Command::new("setpriv");
+        starter.arg(switch);
+        let (output, status) = turned_by_to(starter, &run);
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(log.contains(words), warns, "{log}");
+        let expected = if warns { "0" } else { "65534" };
+        let effective = line(&status, "Uid").split_whitespace().nth(1);
+        assert_eq!(effective, Some(expected), "{status}");
+    }
 }

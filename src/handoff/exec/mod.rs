@@ -5,6 +5,7 @@
 //! qmail's, Courier's and systemd's kind of server read it from the environment, so that is set as well.
 //! Standard error stays ours: what a mail server says there must never reach the provider.
 
+mod bits;
 mod codes;
 mod courier;
 mod told;
@@ -162,6 +163,7 @@ impl Exec {
             peer: self.peer,
         };
         said.may_run()?;
+        bits::warn_if_void(&self.program, user.as_ref());
         let told = if relay_possible {
             Ok(said.how()?)
         } else {

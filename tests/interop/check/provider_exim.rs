@@ -250,4 +250,18 @@ fn a_unit_that_forbids_exim_its_privilege_is_an_error_once_it_is_in_use() {
     site.has_error(sentence, "[Service]\nNoNewPrivileges=no");
     site.write("exim.conf.unit", "[Service]\nNoNewPrivileges=no\n");
     site.is_right();
+    // systemd's own words for the same: filters, for a process that it makes another user.
+    let filters = "[Service]\nNoNewPrivileges=no\nUser=Debian-exim\nProtectClock=yes\nSystemCallFilter=@system-service\n";
+    site.write("exim.conf.unit", filters);
+    site.has_error(
+        "User= with SystemCallFilter=, ProtectClock= implies NoNewPrivileges for systemd before 255, which is inherited by the mail server that turnabout starts, whose set-user-ID programs do not work then (systemctl edit turnabout-serve.service)",
+        "[Service]\nNoNewPrivileges=no\nSystemCallFilter=\nProtectClock=no",
+    );
+    let off = "[Service]\nSystemCallFilter=\nProtectClock=no\n";
+    site.write("exim.conf.unit", &format!("{filters}{off}"));
+    site.is_right();
+    // As root it is the service that becomes another user, and by itself.
+    let itself = "ExecStart=\nExecStart=!/usr/sbin/turnabout serve\n";
+    site.write("exim.conf.unit", &format!("{filters}{itself}"));
+    site.is_right();
 }
