@@ -403,46 +403,20 @@ fn the_words_for_ends_are_those_of_the_json_report() {
     }
 }
 
-/// As sudo makes it: no signal of ours reaches a program that has become root.
 #[test]
-fn a_program_that_cannot_be_ended_is_left_behind_and_does_not_hold_up_the_fetch() {
+fn what_a_hook_has_started_has_its_time_to_end_when_the_hook_itself_is_gone() {
     let site = Site::new();
-    fs::set_permissions(site.0.path(), Permissions::from_mode(0o777)).unwrap();
-    let (python, program) = (site.path("python"), site.path("turnabout"));
-    fs::copy("/usr/bin/python3", &python).unwrap();
-    fs::set_permissions(&python, Permissions::from_mode(0o4755)).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_turnabout"), &program).unwrap();
-    let pid = site.path("pid");
-    let code = format!(
-        "import os, time; os.setuid(0); open('{}', 'w').write(str(os.getpid())); time.sleep(60)",
-        pid.display()
+    let after = site.script(
+        "after",
+        "(trap 'sleep 0.5; echo done > $D/tidied; exit' TERM; while :; do sleep 0.1; done) & wait",
     );
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-    let config = site.path("turnabout.toml");
-    let text = format!(
-        "[fetch]\nhostname = \"customer.example.org\"\n\
-         [providers.isp]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nuser = \"alice\"\n\
-         password_command = [\"/bin/echo\", \"secret\"]\nhandoff = \"exec\"\ncommand = [\"/bin/true\"]\n\
-         hook_before = [{:?}, \"-c\", {code:?}]\nhook_time = \"6s\"\n",
-        closed.local_addr().unwrap().port(),
-        python.display().to_string(),
+    let (address, provider) = answers("453 none");
+    let (code, log) = site.run(
+        address,
+        &format!("hook_after = [{after:?}]\nhook_time = \"500ms\""),
     );
-    fs::write(&config, text).unwrap();
-    let started = Instant::now();
-    let output = std::process::Command::new("setpriv")
-        .args(["--reuid", "nobody", "--regid", "nogroup", "--clear-groups"])
-        .arg(&program)
-        .arg("--config")
-        .arg(&config)
-        .args(["fetch", "isp"])
-        .output()
-        .unwrap();
-    let took = started.elapsed();
-    let left = fs::read_to_string(&pid).unwrap().parse().unwrap();
-    kill(Pid::from_raw(left), Signal::SIGKILL).unwrap();
-    let log = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(75), "{log}");
-    assert!(log.contains("a hook cannot be ended"), "{log}");
-    assert!(log.contains("permitted"), "{log}");
-    assert!(took < Duration::from_secs(40), "{took:?}");
+    provider.join().unwrap();
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("was ended"), "{log}");
+    assert_eq!(site.file("tidied"), "done\n");
 }

@@ -45,6 +45,7 @@ mod fetch_run;
 mod fetch_talk;
 mod fetch_tls;
 mod fetch_tls_hostile;
+mod fetch_unendable;
 mod handoff_customer_catch;
 mod handoff_customer_exec;
 mod handoff_customer_pass;

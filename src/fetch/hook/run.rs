@@ -3,8 +3,8 @@
 use super::lines;
 use crate::config::in_words;
 use crate::service::inherited;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use std::fmt;
 use std::io;
@@ -125,8 +125,17 @@ async fn end(child: &mut Child) {
     let group = Pid::from_raw(group);
     killpg(group, Signal::SIGTERM).ok();
     let by = Instant::now() + GRACE;
-    // Not waited for yet: until then the number is nobody else's, and the second signal hits the right group.
-    while !has_ended(group) && Instant::now() < by {
+    // Those that it has started have their time as well when it has ended itself. Their number is nobody else's as long as
+    // one of them is there, and who has ended is there until it is waited for.
+    loop {
+        // An error is told below.
+        child.try_wait().ok();
+        if killpg(group, None) == Err(Errno::ESRCH) {
+            return;
+        }
+        if Instant::now() >= by {
+            break;
+        }
         sleep(LOOK).await;
     }
     let killed = killpg(group, Signal::SIGKILL);
@@ -143,9 +152,4 @@ async fn end(child: &mut Child) {
             ))
         ),
     }
-}
-
-fn has_ended(child: Pid) -> bool {
-    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
-    !matches!(waitid(Id::Pid(child), look), Ok(WaitStatus::StillAlive))
 }
