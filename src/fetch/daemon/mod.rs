@@ -163,7 +163,7 @@ async fn stand(
         notify::status(&rota.to_string());
     }
     shared.ledger.plan(Vec::new());
-    notify::stopping(stopping::TIME + hook::LAST);
+    notify::stopping(stopping::TIME + hook::LAST + hook::CUT);
     drop(asked);
     while let Some(ended) = fetches.join_next_with_id().await {
         rota.ended(ended, &Moment::now(), 0.0).await;

@@ -9,6 +9,7 @@ use super::stop::Stop;
 use super::stopping::Stopping;
 use crate::config::Provider;
 use crate::report::whole;
+pub(super) use run::CUT;
 use run::{Failure, Run};
 use std::time::Duration;
 use tokio::time::sleep;

@@ -25,6 +25,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long its last lines may take; what it leaves behind may write on.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
+/// How long a hook may be there that has no more time: it is told to end, is ended, and its last lines come.
+pub(in crate::fetch) const CUT: Duration = GRACE.saturating_mul(2).saturating_add(LAST_LINES);
+
 /// What to run, and what it is told.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
