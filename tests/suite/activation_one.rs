@@ -1,19 +1,14 @@
 //! One process for one connection, as inetd and its like start it.
 
-use crate::driver::{
-    ALICE, ALICE_HOP, BOB, BOB_HOP, Inetd, Message, One, Peer, Setup, service_user, until,
-    write_pair,
-};
-use crate::tls_world::{Authority, BOTH, HOST, params, raw_client};
+use crate::driver::{ALICE, ALICE_HOP, Inetd, Message, Peer, Setup, service_user, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use turnabout::sasl::Mechanism;
 
-fn hello(recipient: &'static str, next_hop: &'static str) -> Message {
+pub fn hello(recipient: &'static str, next_hop: &'static str) -> Message {
     Message {
         recipient,
         next_hop,
@@ -21,14 +16,14 @@ fn hello(recipient: &'static str, next_hop: &'static str) -> Message {
     }
 }
 
-fn mail_for_alice() -> Setup {
+pub fn mail_for_alice() -> Setup {
     Setup {
         queue: vec![hello("someone@example.org", ALICE_HOP)],
         ..Setup::default()
     }
 }
 
-fn log_in(peer: &mut Peer, who: (&str, &str)) {
+pub fn log_in(peer: &mut Peer, who: (&str, &str)) {
     assert_eq!(peer.reply().0, 220);
     assert_eq!(peer.code("EHLO customer.example.org"), 250);
     assert_eq!(peer.login(Mechanism::CramMd5, who), 235);
@@ -61,7 +56,7 @@ fn a_connection_from_a_service_manager_is_served() {
 }
 
 /// The command with these descriptors from 3 on, as a service manager passes them.
-fn passed(inetd: &Inetd, sockets: &[OwnedFd], names: &str) -> std::process::Command {
+pub fn passed(inetd: &Inetd, sockets: &[OwnedFd], names: &str) -> std::process::Command {
     let inner = inetd.command();
     let mut script = String::from("exec 9<&0; ");
     // A shell can name descriptors up to 9 only; 0 to 2 are in use.
@@ -279,184 +274,6 @@ fn a_mail_server_that_cannot_be_asked_is_451() {
     assert!(log.contains("cannot use Postfix 2.11.3"), "{log}");
 }
 
-/// Rules: R20
-#[test]
-fn a_customer_is_served_by_one_process_at_a_time() {
-    let inetd = Inetd::new(&Setup {
-        queue: vec![
-            hello("someone@example.org", ALICE_HOP),
-            hello("someone@example.net", BOB_HOP),
-        ],
-        ..Setup::default()
-    });
-    let (mut first, one) = inetd.start();
-    log_in(&mut first, ALICE);
-    assert_eq!(first.code("ATRN"), 250);
-    let (mut second, other) = inetd.start();
-    log_in(&mut second, ALICE);
-    assert_eq!(second.code("ATRN"), 450);
-    other.logged("another session of this customer");
-    // Another customer is not held up.
-    let (mut third, _bobs) = inetd.start();
-    log_in(&mut third, BOB);
-    assert_eq!(third.code("ATRN"), 250);
-    assert_eq!(first.take_mail(), ["Subject: hello\n"]);
-    one.ended();
-    // Nobody is served any more, and nothing is left.
-    assert_eq!(second.code("ATRN"), 453);
-}
-
-/// Rules: R20
-#[test]
-fn the_interval_between_two_turns_holds_across_processes() {
-    let inetd = Inetd::new(&Setup {
-        keys: "retry_interval = \"1h\"".to_owned(),
-        ..mail_for_alice()
-    });
-    for code in [250, 450] {
-        let (mut peer, one) = inetd.start();
-        log_in(&mut peer, ALICE);
-        assert_eq!(peer.code("ATRN"), code);
-        if code == 250 {
-            assert_eq!(peer.take_mail(), ["Subject: hello\n"]);
-        }
-        drop(peer);
-        one.ended();
-    }
-}
-
-#[test]
-fn a_process_that_is_killed_leaves_no_customer_locked() {
-    let inetd = Inetd::new(&mail_for_alice());
-    let (mut peer, one) = inetd.start();
-    log_in(&mut peer, ALICE);
-    assert_eq!(peer.code("ATRN"), 250);
-    drop(one);
-    let (mut peer, _one) = inetd.start();
-    log_in(&mut peer, ALICE);
-    assert_eq!(peer.code("ATRN"), 250);
-}
-
-#[test]
-fn without_a_place_to_lock_customers_nothing_is_turned() {
-    let inetd = Inetd::new(&mail_for_alice());
-    fs::write(inetd.path("run"), "no directory").unwrap();
-    let (mut peer, one) = inetd.start();
-    log_in(&mut peer, ALICE);
-    assert_eq!(peer.code("ATRN"), 451);
-    drop(peer);
-    let (_, log) = one.ended();
-    let error = log.lines().find(|line| line.contains("451: "));
-    assert!(
-        error.is_some_and(
-            |line| line.contains("Not a directory") && line.contains("serve.runtime_directory")
-        ),
-        "{log}"
-    );
-}
-
-/// Rules: B74
-#[test]
-fn an_unknown_user_looks_the_same_to_each_process() {
-    let inetd = Inetd::new(&Setup::default());
-    let salts: Vec<String> = (0..2)
-        .map(|_| {
-            let (mut peer, _one) = inetd.start();
-            assert_eq!(peer.reply().0, 220);
-            assert_eq!(peer.code("EHLO customer.example.org"), 250);
-            // n,,n=nobody,r=abc
-            let (code, challenge) = peer.ask("AUTH SCRAM-SHA-256 biwsbj1ub2JvZHkscj1hYmM=");
-            assert_eq!(code, 334);
-            use base64::Engine;
-            let text = base64::engine::general_purpose::STANDARD.decode(challenge);
-            let text = String::from_utf8(text.unwrap()).unwrap();
-            let salt = text.split(',').find(|part| part.starts_with("s="));
-            salt.unwrap().to_owned()
-        })
-        .collect();
-    assert_eq!(salts[0], salts[1]);
-}
-
-fn with_tls(setup: Setup) -> (Inetd, Authority) {
-    let authority = Authority::new();
-    let issued = authority.issue(&params(&[HOST]));
-    let keys = "certificate = [\"DIR/cert.pem\"]\nkey = [\"DIR/key.pem\"]\n";
-    let setup = Setup {
-        keys: keys.to_owned() + &setup.keys,
-        ..setup
-    };
-    let inetd = Inetd::with(&setup, |directory| write_pair(directory, &issued));
-    (inetd, authority)
-}
-
-#[test]
-fn starttls_works_with_a_key_that_only_root_reads() {
-    let (inetd, authority) = with_tls(Setup {
-        tls: "required",
-        ..mail_for_alice()
-    });
-    let (mut peer, one) = inetd.start();
-    assert_eq!(peer.reply().0, 220);
-    assert_eq!(peer.code("EHLO customer.example.org"), 250);
-    assert_eq!(peer.code("STARTTLS"), 220);
-    peer.begin_tls(raw_client(&authority.der, BOTH), HOST)
-        .unwrap();
-    assert_eq!(peer.code("EHLO customer.example.org"), 250);
-    assert_eq!(peer.login(Mechanism::CramMd5, ALICE), 235);
-    assert_eq!(peer.code("ATRN"), 250);
-    assert_eq!(peer.take_mail(), ["Subject: hello\n"]);
-    let (status, log) = one.ended();
-    assert_eq!(status.code(), Some(0), "{log}");
-    assert!(log.contains("delivered all"), "{log}");
-}
-
-#[test]
-fn a_socket_with_tls_in_its_name_begins_with_tls() {
-    let (inetd, authority) = with_tls(Setup {
-        tls: "required",
-        ..mail_for_alice()
-    });
-    for (name, at_once) in [("odmr-tls.socket", true), ("odmr-starttls", false)] {
-        let (mut peer, served) = inetd.connection();
-        let one = inetd.run(passed(&inetd, &[served.into()], name));
-        if at_once {
-            peer.begin_tls(raw_client(&authority.der, BOTH), HOST)
-                .unwrap();
-        }
-        assert_eq!(peer.reply().0, 220);
-        assert_eq!(peer.code("QUIT"), 221);
-        drop(peer);
-        assert_eq!(one.ended().0.code(), Some(0));
-    }
-}
-
-#[test]
-fn a_connection_to_a_port_of_listen_tls_begins_with_tls() {
-    let mut port = 0;
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    port += listener.local_addr().unwrap().port();
-    let (mut inetd, authority) = with_tls(Setup {
-        keys: format!("listen_tls = [\"127.0.0.1:{port}\"]\n"),
-        ..Setup::default()
-    });
-    inetd.listener = listener;
-    let (mut peer, _one) = inetd.start();
-    peer.begin_tls(raw_client(&authority.der, BOTH), HOST)
-        .unwrap();
-    assert_eq!(peer.reply().0, 220);
-}
-
-#[test]
-fn a_socket_for_tls_without_a_certificate_is_a_wrong_configuration() {
-    let inetd = Inetd::new(&Setup::default());
-    let (mut peer, served) = inetd.connection();
-    let one = inetd.run(passed(&inetd, &[served.into()], "odmr-tls"));
-    peer.assert_ended();
-    let (status, log) = one.ended();
-    assert_eq!((status.code(), log.lines().count()), (Some(78), 1), "{log}");
-    assert!(log.contains("cannot begin TLS on odmr-tls: "), "{log}");
-}
-
 #[test]
 fn a_peer_from_elsewhere_hears_554_in_place_of_the_greeting() {
     let inetd = Inetd::new(&Setup {
@@ -490,85 +307,6 @@ fn a_peer_that_goes_at_once_ends_the_process() {
     assert_eq!(one.ended().0.code(), Some(0));
 }
 
-fn refused(one: One, sentence: &str) {
-    let (status, log) = one.ended();
-    assert_eq!((status.code(), log.lines().count()), (Some(78), 1), "{log}");
-    assert!(log.contains(sentence), "{log}");
-}
-
-#[test]
-fn what_is_no_tcp_socket_is_refused_in_one_sentence() {
-    let inetd = Inetd::new(&Setup::default());
-    let udp = || std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    refused(
-        inetd.start_on(udp()),
-        "cannot serve on descriptor 0: it is a UDP socket (ODMR is spoken over TCP: say `stream tcp` in inetd.conf)",
-    );
-    let tcp = "(ODMR is spoken over TCP: give ListenStream= with a port)";
-    refused(
-        inetd.run(passed(&inetd, &[udp().into()], "odmr")),
-        &format!("cannot serve on descriptor 3 (odmr): it is a UDP socket {tcp}"),
-    );
-    let (unix, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-    refused(
-        inetd.run(passed(&inetd, &[unix.into()], "odmr")),
-        &format!("cannot serve on descriptor 3 (odmr): it is a Unix socket {tcp}"),
-    );
-    let (pipe, _other) = nix::unistd::pipe().unwrap();
-    refused(
-        inetd.run(passed(&inetd, &[pipe], "odmr")),
-        &format!("cannot serve on descriptor 3 (odmr): it is no socket {tcp}"),
-    );
-    let (_peers, served): (Vec<_>, Vec<_>) = (0..2).map(|_| inetd.connection()).unzip();
-    let served: Vec<OwnedFd> = served.into_iter().map(OwnedFd::from).collect();
-    refused(
-        inetd.run(passed(&inetd, &served, "one:two")),
-        "cannot serve on descriptor 3 (one): it is a connection, and it is not the only one",
-    );
-}
-
-#[test]
-fn a_pipe_or_a_local_socket_as_descriptor_0_is_a_start_by_hand() {
-    let inetd = Inetd::new(&Setup::default());
-    let (unix, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-    let (pipe, _writer) = nix::unistd::pipe().unwrap();
-    for stdin in [OwnedFd::from(unix), pipe] {
-        let mut command = inetd.command();
-        command.stdin(Stdio::from(stdin)).stdout(Stdio::null());
-        inetd.run(command).logged(" ready ");
-    }
-}
-
-#[test]
-fn what_a_service_manager_means_for_another_process_is_not_taken() {
-    let inetd = Inetd::new(&Setup::default());
-    let mut command = inetd.command();
-    command.env("LISTEN_PID", "1").env("LISTEN_FDS", "1");
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    inetd.run(command).logged(" ready ");
-}
-
-#[test]
-fn the_directory_of_places_is_the_service_users_alone_to_write() {
-    let inetd = Inetd::new(&mail_for_alice());
-    let (mut peer, _one) = inetd.start();
-    log_in(&mut peer, ALICE);
-    assert_eq!(peer.code("ATRN"), 250);
-    let run = inetd.path("run");
-    let mode = fs::metadata(&run).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode, 0o750);
-    let mut files = 0;
-    for entry in fs::read_dir(&run).unwrap() {
-        let entry = entry.unwrap();
-        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, 0o600, "{entry:?}");
-        assert!(!entry.file_name().to_str().unwrap().contains("alice"));
-        files += 1;
-    }
-    // The customer, its two next hops, and the key.
-    assert_eq!(files, 4);
-}
-
 /// A descriptor of the connection that is kept beyond the hand-over would keep the customer waiting.
 #[test]
 fn the_process_lets_go_when_the_mail_server_has_said_quit() {
@@ -581,13 +319,4 @@ fn the_process_lets_go_when_the_mail_server_has_said_quit() {
     until("the end of the process", || {
         (!std::path::Path::new(&format!("/proc/{}/exe", one.id())).exists()).then_some(())
     });
-}
-
-#[test]
-fn a_socket_that_listens_and_one_that_is_connected_are_told_apart() {
-    let inetd = Inetd::new(&Setup::default());
-    let (_peer, served) = inetd.connection();
-    assert!(turnabout::service::is_connection(served.as_fd()));
-    assert!(!turnabout::service::is_connection(inetd.listener.as_fd()));
-    assert!(!turnabout::service::is_connection(std::io::stdin().as_fd()));
 }

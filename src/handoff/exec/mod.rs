@@ -8,27 +8,22 @@
 mod bits;
 mod codes;
 mod courier;
+mod start;
 mod told;
 
 use super::HandoffError;
 use crate::config::CommandPeer;
-use crate::service::inherited;
 use crate::wire::{Carriage, RelayEnd, RelayView, Released};
-use nix::sys::signal::{SigSet, SigmaskHow};
-use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, User, access};
+use start::spawn;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use std::process::ExitStatus;
+use tokio::process::Child;
 use told::Said;
-
-/// The search path of the child: that of a mail server's own start script.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A command that speaks SMTP as server on descriptor 0 and 1.
 #[derive(Debug, Clone)]
@@ -180,6 +175,10 @@ impl Exec {
 }
 
 impl Exec {
+    fn words(&self) -> (&Path, &[OsString]) {
+        (&self.program, &self.arguments)
+    }
+
     fn cannot_start(&self, error: &io::Error) -> HandoffError {
         HandoffError::new(format!(
             "cannot start {}: {error} (run the command by hand as the same user)",
@@ -202,7 +201,13 @@ impl Ready {
             (Carriage::Plain | Carriage::Kernel, _) => None,
         };
         let addresses = (released.peer(), released.local());
-        match spawn(&exec, user.as_ref(), told, released.as_fd(), addresses) {
+        match spawn(
+            exec.words(),
+            user.as_ref(),
+            told,
+            released.as_fd(),
+            addresses,
+        ) {
             Ok(child) => Ok(Running {
                 child,
                 program: exec.program,
@@ -228,73 +233,19 @@ impl Ready {
         (peer, local): (SocketAddr, SocketAddr),
     ) -> Result<Running, HandoffError> {
         let Self { exec, user, told } = self;
-        match spawn(&exec, user.as_ref(), Some(told?), socket, (peer, local)) {
+        match spawn(
+            exec.words(),
+            user.as_ref(),
+            Some(told?),
+            socket,
+            (peer, local),
+        ) {
             Ok(child) => Ok(Running {
                 child,
                 program: exec.program,
                 rest: Rest::Nothing,
             }),
             Err(error) => Err(exec.cannot_start(&error)),
-        }
-    }
-}
-
-fn spawn(
-    exec: &Exec,
-    user: Option<&User>,
-    told: Option<CommandPeer>,
-    socket: BorrowedFd<'_>,
-    (peer, local): (SocketAddr, SocketAddr),
-) -> io::Result<Child> {
-    let copy = || -> io::Result<OwnedFd> { socket.try_clone_to_owned() };
-    // The command keeps its descriptors until it is dropped, at the end of this function:
-    // held any longer they would keep the connection open when the child has closed it.
-    let mut command = if courier::is_courier(&told::real(&exec.program)) {
-        courier::command(&exec.program)
-    } else {
-        Command::new(&exec.program)
-    };
-    command
-        .args(&exec.arguments)
-        .env_clear()
-        .env("PATH", PATH)
-        .current_dir("/");
-    if told == Some(CommandPeer::Exim) {
-        command.args(told::to_exim(peer, local));
-    }
-    command.envs(environment(peer, local));
-    if let Ok(zone) = std::env::var("TZ") {
-        command.env("TZ", zone);
-    }
-    if let Some(user) = user {
-        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-    }
-    command
-        .stdin(Stdio::from(copy()?))
-        .stdout(Stdio::from(copy()?));
-    // A signal to us is not a signal to the delivery: the child gets its own group.
-    command.process_group(0).kill_on_drop(false);
-    inherited::close();
-    signals_as_usual();
-    // The umask is the starter's own, but never one that lets everybody write into a mail server's queue.
-    let before = umask(Mode::empty());
-    umask(before | Mode::S_IWGRP | Mode::S_IWOTH);
-    // It inherits what is blocked, too.
-    let blocked = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK);
-    let child = command.spawn();
-    if let Ok(blocked) = blocked {
-        blocked.thread_set_mask().unwrap_or_default();
-    }
-    umask(before);
-    child
-}
-
-/// What is ignored stays so in the mail server, but what has a handler here is as usual there. Without SIGALRM it would
-/// wait for ever, and without SIGCHLD neither it nor we would learn how a child has ended.
-fn signals_as_usual() {
-    for kind in [SignalKind::alarm(), SignalKind::child()] {
-        if let Err(error) = signal(kind) {
-            tracing::debug!(?kind, %error, "a signal may be ignored in the mail server");
         }
     }
 }
@@ -340,19 +291,6 @@ impl Running {
         }
         over
     }
-}
-
-/// UCSPI (tcpserver) and systemd names for the same four facts.
-fn environment(peer: SocketAddr, local: SocketAddr) -> Vec<(&'static str, String)> {
-    vec![
-        ("PROTO", "TCP".to_owned()),
-        ("TCPREMOTEIP", peer.ip().to_string()),
-        ("TCPREMOTEPORT", peer.port().to_string()),
-        ("TCPLOCALIP", local.ip().to_string()),
-        ("TCPLOCALPORT", local.port().to_string()),
-        ("REMOTE_ADDR", peer.ip().to_string()),
-        ("REMOTE_PORT", peer.port().to_string()),
-    ]
 }
 
 fn find_user(name: &str) -> Result<User, HandoffError> {

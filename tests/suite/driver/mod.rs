@@ -4,6 +4,7 @@
 //! Everything started here is ended by its id when its value is dropped, also by a panic.
 
 mod catch;
+mod daemon;
 mod one;
 mod peer;
 mod postfix;
@@ -14,6 +15,7 @@ mod secure;
 mod serve;
 
 pub use catch::{Catcher, Hand, pair};
+pub use daemon::{Daemon, Isp};
 pub use one::{Inetd, One};
 pub use peer::{Peer, connected_from};
 pub use postfix::{Message, install, write_open};
