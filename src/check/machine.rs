@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,6 +44,29 @@ impl Machine {
     pub(super) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
+}
+
+impl Machine {
+    /// Is a provider of this name reached through this machine itself, as at the end of a tunnel? Names are looked up in
+    /// `/etc/hosts` alone: nobody else is asked.
+    pub(super) fn is_here(&self, host: &str) -> bool {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if host.eq_ignore_ascii_case("localhost") || is_loopback(bare) {
+            return true;
+        }
+        let hosts = self.read("/etc/hosts").unwrap_or_default();
+        hosts.lines().any(|line| {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = line.split_whitespace();
+            words.next().is_some_and(is_loopback)
+                && words.any(|name| name.eq_ignore_ascii_case(host))
+        })
+    }
+}
+
+fn is_loopback(text: &str) -> bool {
+    text.parse::<IpAddr>()
+        .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Are we allowed to see everything?

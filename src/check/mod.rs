@@ -136,7 +136,7 @@ async fn customer(
 ) {
     files::customer(provider, machine, findings);
     hooks::check(provider, machine, findings);
-    tls::customer(provider, findings);
+    tls::customer(provider, machine, findings);
     match &provider.handoff {
         CustomerHandoff::PostfixPass { socket } => {
             postfix::customer::check(provider, socket, serve, machine, findings).await;
@@ -147,12 +147,12 @@ async fn customer(
         // What the mail server there would relay is for a check over there.
         CustomerHandoff::Catch { .. } => {
             let place = format!("providers.{}.socket", provider.name);
-            others::ready(provider, &place, findings).await;
+            others::ready(provider, &place, machine, findings).await;
         }
         // Does it heed the header? Without one the operator has said that he knows.
         CustomerHandoff::Relay { .. } => {
             let place = format!("providers.{}.relay_to", provider.name);
-            others::ready(provider, &place, findings).await;
+            others::ready(provider, &place, machine, findings).await;
         }
     }
 }

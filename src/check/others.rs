@@ -7,7 +7,6 @@ use std::path::Path;
 use super::finding::Findings;
 use super::machine::Machine;
 use super::postfix;
-use super::tls::is_here;
 use super::{access, courier, exim};
 use crate::config::{CustomerHandoff, Provider, ProviderTls, from_hosts};
 use crate::handoff::customer;
@@ -26,7 +25,7 @@ pub(super) async fn exec(
         return;
     };
     let place = format!("providers.{}.command", provider.name);
-    ready(provider, &place, findings).await;
+    ready(provider, &place, machine, findings).await;
     if let Some(open) = access::changeable_by_others(Path::new(program)) {
         findings
             .error(
@@ -41,7 +40,7 @@ pub(super) async fn exec(
     let real = fs::canonicalize(program).unwrap_or_else(|_| program.into());
     let name = real.file_name().unwrap_or_default().to_string_lossy();
     if is_exim(&real) {
-        exim::customer::check(provider, command, findings).await;
+        exim::customer::check(provider, command, machine, findings).await;
     } else if name == "smtpd" && real.with_file_name("cleanup").exists() {
         postfix::customer::by_itself(provider, command, user, machine, findings).await;
     } else if name.starts_with("sendmail") {
@@ -63,17 +62,36 @@ const NOBODY: (SocketAddr, SocketAddr) = (
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 2), 49152)),
 );
 
+/// The same of a provider at the end of a tunnel.
+const TUNNEL: (SocketAddr, SocketAddr) = (
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 366)),
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 49152)),
+);
+
 /// What a fetch would find before it asks for the mail.
-pub(super) async fn ready(provider: &Provider, place: &str, findings: &mut Findings) {
+pub(super) async fn ready(
+    provider: &Provider,
+    place: &str,
+    machine: &Machine,
+    findings: &mut Findings,
+) {
+    let here = machine.is_here(&provider.host);
+    let ends = if here { TUNNEL } else { NOBODY };
     let relay_possible =
         provider.tls != ProviderTls::None && provider.handoff_tls != HandoffTls::Kernel;
-    if let Err(error) = customer::prepare(&provider.handoff, relay_possible, NOBODY).await {
+    if let Err(error) = customer::prepare(&provider.handoff, relay_possible, ends).await {
         let added = findings.error(place, error.to_string());
-        if matches!(
-            &provider.handoff,
-            CustomerHandoff::Exec { user: Some(_), .. }
-        ) {
-            added.fix("command_user = \"root\"");
+        match &provider.handoff {
+            CustomerHandoff::Exec { tunnel: false, .. }
+            | CustomerHandoff::Relay { tunnel: false, .. }
+                if here =>
+            {
+                added.fix("i_know = true");
+            }
+            CustomerHandoff::Exec { user: Some(_), .. } => {
+                added.fix("command_user = \"root\"");
+            }
+            _ => {}
         }
     }
 }
@@ -112,7 +130,7 @@ fn sendmail(
                 .next()
                 .is_some_and(|value| value.eq_ignore_ascii_case("relay"))
     });
-    if trusts && is_here(&provider.host) {
+    if trusts && machine.is_here(&provider.host) {
         findings
             .error(
                 "/etc/mail/access",

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::finding::Findings;
-use super::machine;
+use super::machine::{self, Machine};
 use crate::config::{Provider, ProviderTls, Serve, ServeTls};
 use crate::tls::{ClientSettings, ClientTls, Dates, Judged, KeyPair, Pem, ServerTls};
 
@@ -60,10 +60,10 @@ pub(super) fn provider(serve: &Serve, findings: &mut Findings) {
 }
 
 /// What the customer needs to judge a provider, and to show to it.
-pub(super) fn customer(provider: &Provider, findings: &mut Findings) {
+pub(super) fn customer(provider: &Provider, machine: &Machine, findings: &mut Findings) {
     let place = format!("providers.{}", provider.name);
     if provider.tls == ProviderTls::None {
-        if !is_here(&provider.host) {
+        if !machine.is_here(&provider.host) {
             findings
                 .warning(
                     format!("{place}.tls"),
@@ -88,15 +88,6 @@ pub(super) fn customer(provider: &Provider, findings: &mut Findings) {
     if let Err(error) = ClientTls::new(&settings) {
         findings.error(place, error.to_string());
     }
-}
-
-/// Is the provider reached through this machine itself, as with a tunnel?
-pub(super) fn is_here(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || bare
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 /// A certificate with its key, if they can be used.

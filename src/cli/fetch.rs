@@ -127,7 +127,7 @@ struct Options {
     #[arg(long, value_name = "VERSION", requires = "host")]
     proxy: Option<String>,
 
-    /// With --proxy none, or catch: the mail server may take the provider for this machine.
+    /// With --proxy none, or a provider at the end of a tunnel: the mail server may take it for this machine.
     #[arg(long, requires = "host")]
     i_know: bool,
 

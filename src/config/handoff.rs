@@ -34,6 +34,8 @@ pub enum CustomerHandoff {
         user: Option<String>,
         /// How it learns the provider's address; `None` is told from the program's name.
         peer: Option<CommandPeer>,
+        /// As with `Catch`.
+        tunnel: bool,
     },
     /// Connect to a mail server that listens, and carry the octets.
     Relay {
@@ -41,6 +43,8 @@ pub enum CustomerHandoff {
         to: MailServer,
         /// How it is told the provider's address.
         proxy: Proxy,
+        /// As with `Catch`; without a PROXY header the operator has said so anyway.
+        tunnel: bool,
     },
 }
 
@@ -99,7 +103,7 @@ const OWN: [(&[Way], &[&Key]); 5] = [
     ),
     (&[Way::Relay], &[&keys::RELAY_TO, &keys::PROXY]),
     (&[Way::Catch], &[&keys::RECEIVER_UID]),
-    (&[Way::Catch, Way::Relay], &[&keys::I_KNOW]),
+    (&[Way::Catch, Way::Exec, Way::Relay], &[&keys::I_KNOW]),
 ];
 
 pub(super) fn read(section: &Section<'_>) -> Result<CustomerHandoff, ConfigError> {
@@ -124,6 +128,7 @@ pub(super) fn read(section: &Section<'_>) -> Result<CustomerHandoff, ConfigError
         let socket = section.required_path(&keys::SOCKET)?;
         return Ok(CustomerHandoff::PostfixPass { socket });
     }
+    let tunnel = section.switch(&keys::I_KNOW)?;
     if way == Way::Catch {
         if !section.has(&keys::SOCKET) {
             return Err(section.error(
@@ -139,12 +144,12 @@ pub(super) fn read(section: &Section<'_>) -> Result<CustomerHandoff, ConfigError
         return Ok(CustomerHandoff::Catch {
             socket,
             receiver: receiver.transpose()?,
-            tunnel: section.switch(&keys::I_KNOW)?,
+            tunnel,
         });
     }
     if way == Way::Relay {
-        let (to, proxy) = mail_server::read(section)?;
-        return Ok(CustomerHandoff::Relay { to, proxy });
+        let (to, proxy) = mail_server::read(section, tunnel)?;
+        return Ok(CustomerHandoff::Relay { to, proxy, tunnel });
     }
     let Some(command) = section.command(&keys::COMMAND)? else {
         return Err(section.error(
@@ -167,5 +172,6 @@ pub(super) fn read(section: &Section<'_>) -> Result<CustomerHandoff, ConfigError
             let all = &[CommandPeer::Exim, CommandPeer::Environment];
             choice(text, all, CommandPeer::name)
         })?,
+        tunnel,
     })
 }

@@ -377,9 +377,9 @@ keys! {
         this machine. \"none\" sends no header, and needs i_know."
     I_KNOW = Provider."i_know" Switch Value("false");
         "With relay and proxy = \"none\": true says that the mail server may take the provider for this machine. \
-        A mail server that trusts this machine, as most do, relays anything for the provider then. With catch: true says \
-        that the provider is reached at a loopback address, as at the end of a tunnel, which the mail server is told; \
-        turnabout catch takes it with --allow-loopback only."
+        A mail server that trusts this machine, as most do, relays anything for the provider then. With exec, relay and \
+        catch: true says that the provider is reached at a loopback address, as at the end of a tunnel, which the mail \
+        server is told, and that it relays for nobody there; turnabout catch takes it with --allow-loopback only."
     HANDOFF_TLS = Provider."handoff_tls" Text Value(r#""auto""#);
         "Who encrypts after the turn. \"kernel\": the mail server gets the TCP connection itself and the kernel encrypts; \
         a session that it cannot carry is refused. \"relay\": turnabout encrypts, and the mail server \

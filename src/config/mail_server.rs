@@ -1,4 +1,4 @@
-//! `relay_to`, `proxy` and `i_know` of `[providers.NAME]`: a mail server that listens somewhere, and what it believes of
+//! `relay_to` and `proxy` of `[providers.NAME]`: a mail server that listens somewhere, and what it believes of
 //! who connects.
 //!
 //! Without a PROXY header the mail server sees this machine where the provider is. Whatever trusts this machine then
@@ -64,7 +64,8 @@ impl Proxy {
     }
 }
 
-pub(super) fn read(section: &Section<'_>) -> Result<(MailServer, Proxy), ConfigError> {
+/// `known` is `i_know`.
+pub(super) fn read(section: &Section<'_>, known: bool) -> Result<(MailServer, Proxy), ConfigError> {
     let Some(to) = section.text(&keys::RELAY_TO, address)? else {
         return Err(section.error(
             &keys::RELAY_TO,
@@ -77,14 +78,6 @@ pub(super) fn read(section: &Section<'_>) -> Result<(MailServer, Proxy), ConfigE
             proxy.name()
         })
     })?;
-    let known = section.switch(&keys::I_KNOW)?;
-    if proxy != Proxy::None && known {
-        return Err(section.error(
-            &keys::I_KNOW,
-            "the mail server is told the provider's address, there is nothing to know",
-            "leave it out",
-        ));
-    }
     if proxy == Proxy::None && !known {
         let seen = if is_here(&to) {
             "the mail server takes the provider for this machine and may relay anything for it"

@@ -1,7 +1,7 @@
 //! The customer's hand-offs behind one face: prepare before ATRN, commit after the 250.
 
 use super::HandoffError;
-use super::catch::words::About;
+use super::catch::words::{About, names_this_machine};
 use super::catch::{self, Catch};
 use super::exec::{self, Exec};
 use super::postfix_pass::{self, PostfixPass};
@@ -68,6 +68,7 @@ pub async fn prepare(
     relay_possible: bool,
     (peer, local): (SocketAddr, SocketAddr),
 ) -> Result<Ready, HandoffError> {
+    may_be_told(handoff, peer)?;
     let taker = match handoff {
         CustomerHandoff::PostfixPass { socket } => {
             Taker::PostfixPass(PostfixPass::new(socket).prepare()?)
@@ -84,16 +85,42 @@ pub async fn prepare(
             command,
             user,
             peer,
+            tunnel: _,
         } => {
             let exec = Exec::new(command, user.as_deref(), *peer)?;
             Taker::Exec(Box::new(exec.prepare(relay_possible)?))
         }
-        CustomerHandoff::Relay { to, proxy } => {
+        CustomerHandoff::Relay { to, proxy, .. } => {
             let ready = relay::prepare(to, *proxy, peer, local).await?;
             return Ok(Ready::Relay(Box::new(ready)));
         }
     };
     Ok(Ready::Taker(taker))
+}
+
+/// A mail server trusts its own machine, and relays anything for it (rule C9). With catch both ends look at that; the
+/// service of type `pass` is for turned connections alone and has its own rules.
+fn may_be_told(handoff: &CustomerHandoff, peer: SocketAddr) -> Result<(), HandoffError> {
+    let whom = match handoff {
+        CustomerHandoff::Exec {
+            command,
+            tunnel: false,
+            ..
+        } => command.first().cloned().unwrap_or_default(),
+        CustomerHandoff::Relay {
+            to, tunnel: false, ..
+        } => to.to_string(),
+        _ => return Ok(()),
+    };
+    if !names_this_machine(peer) {
+        return Ok(());
+    }
+    Err(HandoffError::new(format!(
+        "cannot hand over to {whom}: the provider has the address {}, and a mail server trusts its own machine (reach the \
+         provider by its own address; or, if it is the end of a tunnel and the mail server relays for nobody there, say \
+         i_know = true)",
+        peer.ip()
+    )))
 }
 
 impl Ready {

@@ -99,6 +99,36 @@ fn a_sendmail_that_is_not_root_cannot_deliver() {
 
 /// Rules: C9
 #[test]
+fn a_provider_at_the_end_of_a_tunnel_is_found_by_its_address_and_by_its_name() {
+    for (host, hosts) in [
+        ("localhost", ""),
+        ("127.9.9.9", ""),
+        ("::1", ""),
+        (
+            "odmr.isp.test",
+            "127.0.0.1 tunnel odmr.isp.test # stunnel\n",
+        ),
+    ] {
+        let site = Site::new("sendmail", host, "");
+        site.write("etc/hosts", hosts, 0o644);
+        site.has(
+            Severity::Error,
+            &format!(
+                "cannot hand over to {}: the provider has the address 127.0.0.1, and a mail server trusts its own machine (reach \
+                 the provider by its own address; or, if it is the end of a tunnel and the mail server relays for nobody there, \
+                 say i_know = true)",
+                site.0.path().join("sendmail").display()
+            ),
+            "i_know = true",
+        );
+    }
+    let site = Site::new("sendmail", "odmr.isp.test", "i_know = true\n");
+    site.write("etc/hosts", "127.0.0.1 odmr.isp.test\n", 0o644);
+    site.has_nothing_but_notes();
+}
+
+/// Rules: C9
+#[test]
 fn a_sendmail_that_trusts_loopback_relays_for_a_provider_behind_a_tunnel() {
     let access = "# trusted\nConnect:127\tRELAY\n";
     let site = Site::new("sendmail", "127.0.0.1", "");

@@ -13,7 +13,8 @@ fn a_command_is_a_program_by_its_whole_path() {
         CustomerHandoff::Exec {
             command: vec!["/usr/sbin/exim4".to_owned(), "-bs".to_owned()],
             user: None,
-            peer: None
+            peer: None,
+            tunnel: false,
         }
     );
     let relative = provider_refusal("handoff = \"exec\"\ncommand = [\"exim4\", \"-bs\"]\n");

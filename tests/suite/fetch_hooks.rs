@@ -55,7 +55,7 @@ impl Site {
         let text = format!(
             "[fetch]\nhostname = \"customer.example.org\"\n\
              [providers.isp]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nuser = \"alice\"\n\
-             password_command = [\"/bin/echo\", \"secret\"]\nhandoff = \"exec\"\ncommand = [\"/bin/true\"]\n{more}\n",
+             password_command = [\"/bin/echo\", \"secret\"]\nhandoff = \"exec\"\ni_know = true\ncommand = [\"/bin/true\"]\n{more}\n",
             address.port()
         );
         // A later key of the same name stands in place of the first.

@@ -28,7 +28,7 @@ fn answers(reply: &'static str) -> (SocketAddr, std::thread::JoinHandle<()>) {
 fn section(name: &str, address: SocketAddr, more: &str) -> String {
     format!(
         "[providers.{name}]\nhost = \"{}\"\nport = {}\ntls = \"none\"\nuser = \"alice\"\n\
-         password_command = [\"/bin/echo\", \"secret\"]\nhandoff = \"exec\"\ncommand = [\"/bin/true\"]\n{more}\n",
+         password_command = [\"/bin/echo\", \"secret\"]\nhandoff = \"exec\"\ni_know = true\ncommand = [\"/bin/true\"]\n{more}\n",
         address.ip(),
         address.port()
     )
@@ -383,7 +383,14 @@ fn the_password_may_come_from_an_inherited_descriptor_or_standard_input() {
             .args(["--tls", "none"])
             .args(["--port", &address.port().to_string()])
             .args(["--hostname", "c.example.org", "--password-file", file])
-            .args(["--handoff", "exec", "--", "/bin/ls", "/proc/self/fd"])
+            .args([
+                "--handoff",
+                "exec",
+                "--i-know",
+                "--",
+                "/bin/ls",
+                "/proc/self/fd",
+            ])
             .stdin(input)
             .output()
             .unwrap();

@@ -253,7 +253,7 @@ fn a_provider_that_says_nothing_is_not_waited_for() {
     let config = format!(
         "[fetch]\nhostname = \"c.example.org\"\n[providers.slow]\nhost = \"127.0.0.1\"\nport = {}\n\
          tls = \"none\"\nuser = \"alice\"\npassword_command = [\"/bin/echo\", \"secret\"]\n\
-         command_time = \"200ms\"\nhandoff = \"exec\"\ncommand = [\"/bin/true\"]\n",
+         command_time = \"200ms\"\nhandoff = \"exec\"\ni_know = true\ncommand = [\"/bin/true\"]\n",
         address.port()
     );
     let (code, said) = outcome(&run.run_file(&config, &["slow"]));

@@ -316,7 +316,7 @@ fn a_handshake_that_stalls_is_75_in_its_time() {
     std::fs::write(&ca, &world.authority.pem).unwrap();
     let config = format!(
         "[providers.isp]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"alice\"\npassword_file = \"{}\"\nca_file = \"{}\"\n\
-         connect_time = \"400ms\"\nhandoff = \"exec\"\ncommand = [\"/bin/true\"]\n",
+         connect_time = \"400ms\"\nhandoff = \"exec\"\ni_know = true\ncommand = [\"/bin/true\"]\n",
         address.port(),
         password.display(),
         ca.display()

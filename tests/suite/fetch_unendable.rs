@@ -38,7 +38,7 @@ fn fetch_behind_roots_program(
     let text = format!(
         "[fetch]\nhostname = \"customer.example.org\"\n\
          [providers.isp]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nuser = \"alice\"\n\
-         handoff = \"exec\"\ncommand = [\"/bin/true\"]\n{}\n",
+         handoff = \"exec\"\ni_know = true\ncommand = [\"/bin/true\"]\n{}\n",
         listener.local_addr().unwrap().port(),
         line(&words),
     );

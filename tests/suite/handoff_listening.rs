@@ -110,9 +110,13 @@ fn mail_server_asked<T: Send + 'static>(
 fn fetch(to: &str, more: &[&str]) -> Fetch {
     let mut fetch = Fetch::exec(&[]);
     let handoff = ["--handoff", "relay", "--relay-to", to];
+    // The provider is on loopback here, as behind a tunnel.
+    let knows = !more.contains(&"none") && !more.contains(&"--i-know");
+    let known: &[&str] = if knows { &["--i-know"] } else { &[] };
     fetch.handoff = handoff
         .iter()
         .chain(more)
+        .chain(known)
         .map(ToString::to_string)
         .collect();
     fetch
@@ -420,11 +424,6 @@ fn without_a_header_the_operator_must_say_that_he_knows_what_is_trusted() {
         ("127.0.0.1:0", &[], "not an address with a port"),
         ("::1:25", &[], "not an address with a port"),
         ("unix:smtp", &[], "not an absolute path"),
-        (
-            "127.0.0.1:25",
-            &["--proxy", "v2", "--i-know"],
-            "there is nothing to know",
-        ),
         ("127.0.0.1:25", &["--proxy", "v3"], "v3"),
         (
             "127.0.0.1:25",
@@ -445,5 +444,23 @@ fn without_a_header_the_operator_must_say_that_he_knows_what_is_trusted() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78), "{said}");
         assert!(said.contains(sentence), "{to}: {said}");
+    }
+}
+
+/// Rules: C9
+#[test]
+fn a_provider_at_the_end_of_a_tunnel_is_no_atrn_unless_the_operator_says_that_he_knows() {
+    let (server, _held) = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        (listener.local_addr().unwrap().to_string(), listener)
+    };
+    for mut fetch in [fetch(&server, &[]), Fetch::exec(&["/bin/true"])] {
+        fetch.handoff.retain(|word| word != "--i-know");
+        let (code, log) = no_atrn(&fetch);
+        assert_eq!(code, 75, "{log}");
+        let sentence =
+            "the provider has the address 127.0.0.1, and a mail server trusts its own machine";
+        assert!(log.contains(sentence), "{log}");
+        assert!(log.contains("say i_know = true"), "{log}");
     }
 }

@@ -286,6 +286,7 @@ async fn a_mail_server_that_does_not_take_it_is_a_421_through_the_relay() {
         command: vec![server.to_str().unwrap().to_owned()],
         user: None,
         peer: None,
+        tunnel: true,
     };
     let relays = Relays::default();
     let (ends, mut peer) = secured_server().await;

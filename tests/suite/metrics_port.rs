@@ -344,7 +344,7 @@ fn metrics_of_a_fetch_say_when_it_last_went_well_and_keep_what_the_file_says_of_
         let config = fetch.path("turnabout.toml");
         let text = format!(
             "[fetch]\nmetrics_file = \"{}\"\n[providers.isp]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n\
-             user = \"alice\"\npassword_file = \"{}\"\nhandoff = \"exec\"\ncommand = [\"/bin/true\"]\n",
+             user = \"alice\"\npassword_file = \"{}\"\nhandoff = \"exec\"\ni_know = true\ncommand = [\"/bin/true\"]\n",
             file.display(),
             address.port(),
             password.display()

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Exim, STRANGER};
 use crate::check::finding::Findings;
+use crate::check::machine::Machine;
 use crate::config::{Provider, ProviderTls};
 
 /// What the shipped configuration says.
@@ -14,6 +15,7 @@ const ADVERTISE: &str = "tls_advertise_hosts = ${if <{$received_port}{1024}{*}}"
 pub(in crate::check) async fn check(
     provider: &Provider,
     command: &[String],
+    machine: &Machine,
     findings: &mut Findings,
 ) {
     let Some((program, arguments)) = command.split_first() else {
@@ -63,19 +65,20 @@ pub(in crate::check) async fn check(
             .warning("Exim, main section", "smtp_accept_max_per_connection is small: the rest of the mail waits for the next fetch")
             .fix("smtp_accept_max_per_connection = 1000");
     }
-    session(&exim, provider, findings).await;
+    session(&exim, provider, machine, findings).await;
 }
 
 /// As whom Exim sees the provider: through a tunnel it is this machine itself.
-fn peer(provider: &Provider) -> IpAddr {
+fn peer(provider: &Provider, machine: &Machine) -> IpAddr {
     let bare = provider.host.trim_start_matches('[').trim_end_matches(']');
-    if provider.host == "localhost" {
+    let address = bare.parse();
+    if address.is_err() && machine.is_here(&provider.host) {
         return IpAddr::from([127, 0, 0, 1]);
     }
-    bare.parse().unwrap_or(STRANGER)
+    address.unwrap_or(STRANGER)
 }
 
-async fn session(exim: &Exim, provider: &Provider, findings: &mut Findings) {
+async fn session(exim: &Exim, provider: &Provider, machine: &Machine, findings: &mut Findings) {
     let domains: Vec<String> = provider
         .domains
         .iter()
@@ -89,7 +92,7 @@ async fn session(exim: &Exim, provider: &Provider, findings: &mut Findings) {
             "none are listed, so the provider alone knows which domains come: whether Exim receives mail for them was not looked at",
         ).end();
     }
-    let peer = peer(provider);
+    let peer = peer(provider, machine);
     // One that is refused anyway, so that there is a session at all.
     let asked = if domains.is_empty() {
         vec!["turnabout-check.invalid".to_owned()]

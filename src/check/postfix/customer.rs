@@ -8,7 +8,6 @@ use super::relay_control::{Guard, guard};
 use super::{Postfix, Service};
 use crate::check::finding::Findings;
 use crate::check::machine::Machine;
-use crate::check::tls::is_here;
 use crate::check::{files, fragments};
 use crate::config::{Provider, ProviderTls, Serve};
 
@@ -28,7 +27,7 @@ pub(in crate::check) async fn check(
         return;
     };
     let name = socket.file_name().unwrap_or_default().to_string_lossy();
-    service(&postfix, provider, &name, findings);
+    service(&postfix, provider, &name, machine, findings);
     domains(&postfix, provider, findings).await;
 }
 
@@ -105,7 +104,14 @@ fn outside(socket: &Path, postfix: &Postfix, findings: &mut Findings) {
 }
 
 /// The service itself.
-fn service(postfix: &Postfix, provider: &Provider, name: &str, findings: &mut Findings) {
+fn service(
+    postfix: &Postfix,
+    provider: &Provider,
+    name: &str,
+    machine: &Machine,
+    findings: &mut Findings,
+) {
+    let host = (provider.host.as_str(), machine.is_here(&provider.host));
     let place = postfix.file("master.cf");
     let Some(service) = postfix
         .services(name)
@@ -145,7 +151,7 @@ fn service(postfix: &Postfix, provider: &Provider, name: &str, findings: &mut Fi
             )
             .fix(fragments::customer_service(name));
     }
-    relaying(postfix, service, &provider.host, &place, findings);
+    relaying(postfix, service, host, &place, findings);
     let value = |parameter| postfix.effective(service, parameter);
     starttls(postfix, service, provider, &place, findings);
     if !value("smtpd_upstream_proxy_protocol").is_empty() {
@@ -241,7 +247,7 @@ fn starttls(
 fn relaying(
     postfix: &Postfix,
     service: &Service,
-    host: &str,
+    (host, is_here): (&str, bool),
     place: &str,
     findings: &mut Findings,
 ) {
@@ -268,7 +274,7 @@ fn relaying(
                 let one = one.replace(['[', ']'], "");
                 one == bare || one.strip_suffix("/32") == Some(bare) || one.strip_suffix("/128") == Some(bare)
             };
-            if networks.iter().any(|one| everybody.contains(&one.as_str()) || its_own(one)) || is_here(host) {
+            if networks.iter().any(|one| everybody.contains(&one.as_str()) || its_own(one)) || is_here {
                 findings
                     .error(place, format!("permit_mynetworks comes first and mynetworks has {host}, so the provider can relay through this machine"))
                     .fix(line(service, "mynetworks", ""));
@@ -378,7 +384,8 @@ pub(in crate::check) async fn by_itself(
         command: "smtpd".to_owned(),
     };
     let main = postfix.file("main.cf");
-    relaying(&postfix, &itself, &provider.host, &main, findings);
+    let host = (provider.host.as_str(), machine.is_here(&provider.host));
+    relaying(&postfix, &itself, host, &main, findings);
     starttls(&postfix, &itself, provider, &main, findings);
     domains(&postfix, provider, findings).await;
 }

@@ -163,7 +163,7 @@ impl Daemon {
         for (name, isp, more) in providers {
             text += &format!(
                 "[providers.{name}]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nuser = \"alice\"\n\
-                 password_command = [\"/bin/echo\", \"secret\"]\nhandoff = \"exec\"\n\
+                 password_command = [\"/bin/echo\", \"secret\"]\nhandoff = \"exec\"\ni_know = true\n\
                  command = [\"/bin/true\"]\njitter = \"0s\"\n{more}\n",
                 isp.address.port()
             );
