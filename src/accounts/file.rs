@@ -169,11 +169,12 @@ fn entry(source: Source<'_>, at: usize, table: &DeTable<'_>) -> Result<Entry, Ac
         let advice = "name at least one, or remove the account";
         source.error(names.span().start, "the account has no domains", advice)
     })?;
-    let hop = "an address in brackets like [127.77.0.1]:2525";
+    let hop = "an address in brackets like [127.77.0.1]:24";
     let next_hop = parsed(source, needed(source, at, table, "next_hop")?, hop)?;
     let mut next_hops = Vec::new();
     if let Some(value) = table.get("next_hops") {
-        let advice = "write it as [account.next_hops] with lines like \"example.org\" = \"[127.77.0.2]:2525\"";
+        let advice =
+            "write it as [account.next_hops] with lines like \"example.org\" = \"[127.77.0.2]:24\"";
         let table = value
             .get_ref()
             .as_table()

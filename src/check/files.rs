@@ -129,7 +129,7 @@ fn accounts(serve: &Serve, user: Option<&Account>, findings: &mut Findings) -> O
                 Ok(mode) if mode & 0o027 != 0 => finding.fix(format!("chmod g-w,o= {place}")),
                 Ok(_) => {}
                 Err(_) => finding.fix(
-                    "turnabout passwd USER --domains example.org --next-hop '[127.77.0.1]:2525'",
+                    "turnabout passwd USER --domains example.org --next-hop '[127.77.0.1]:24'",
                 ),
             }
             return None;
@@ -138,7 +138,7 @@ fn accounts(serve: &Serve, user: Option<&Account>, findings: &mut Findings) -> O
     if accounts.is_empty() {
         findings
             .warning(&place, "there is no account in it, so nobody can log in")
-            .fix("turnabout passwd USER --domains example.org --next-hop '[127.77.0.1]:2525'");
+            .fix("turnabout passwd USER --domains example.org --next-hop '[127.77.0.1]:24'");
     }
     if let Some(user) = user {
         match user.can_read(file) {

@@ -64,6 +64,18 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// Can every user listen on this port, while others need root's right to?
+    pub(super) fn is_anybodys(&self, port: u16) -> bool {
+        let first = self
+            .read("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+            .ok();
+        let first = first.and_then(|text| text.trim().parse().ok());
+        // Where it is 0, as in a container, no other port would be better.
+        (1..=port).contains(&first.unwrap_or(1024))
+    }
+}
+
 fn is_loopback(text: &str) -> bool {
     text.parse::<IpAddr>()
         .is_ok_and(|address| address.to_canonical().is_loopback())

@@ -150,8 +150,9 @@ async fn customer(
             others::ready(provider, &place, machine, findings).await;
         }
         // Does it heed the header? Without one the operator has said that he knows.
-        CustomerHandoff::Relay { .. } => {
+        CustomerHandoff::Relay { to, .. } => {
             let place = format!("providers.{}.relay_to", provider.name);
+            others::anybodys(to, &place, machine, findings);
             others::ready(provider, &place, machine, findings).await;
         }
     }

@@ -8,7 +8,7 @@ use super::finding::Findings;
 use super::machine::Machine;
 use super::postfix;
 use super::{access, courier, exim};
-use crate::config::{CustomerHandoff, Provider, ProviderTls, from_hosts};
+use crate::config::{CustomerHandoff, MailServer, Provider, ProviderTls, from_hosts};
 use crate::handoff::customer;
 use crate::handoff::exec::is_exim;
 use crate::tls::HandoffTls;
@@ -93,6 +93,25 @@ pub(super) async fn ready(
             }
             _ => {}
         }
+    }
+}
+
+/// Who listens at an address of this machine when the mail server does not?
+pub(super) fn anybodys(to: &MailServer, place: &str, machine: &Machine, findings: &mut Findings) {
+    let MailServer::Tcp { host, port } = to else {
+        return;
+    };
+    if machine.is_here(host) && machine.is_anybodys(*port) {
+        let at = MailServer::Tcp {
+            host: host.clone(),
+            port: 24,
+        };
+        findings
+            .warning(
+                place,
+                format!("any user of this machine can listen on {to} while the mail server does not, and is given the mail then: let it be a port that only root can use"),
+            )
+            .fix(format!("relay_to = \"{at}\""));
     }
 }
 

@@ -129,7 +129,14 @@ pub(super) fn next_hops(accounts: &Accounts, machine: &Machine, findings: &mut F
                     &place,
                     format!("{} is not an address of this machine alone: should anybody answer there, the customer's mail goes to him", at.ip()),
                 )
-                .fix("next_hop = \"[127.77.0.1]:2525\"");
+                .fix("next_hop = \"[127.77.0.1]:24\"");
+        } else if machine.is_anybodys(at.port()) {
+            findings
+                .warning(
+                    &place,
+                    format!("any user of this machine can listen on {at}, and is given the customer's mail then: let it be a port that only root can use"),
+                )
+                .fix(format!("next_hop = \"[{}]:24\"", at.ip()));
         }
         if let Some(listener) = listeners.iter().find(|listener| meets(listener.at, at)) {
             let who = holders(listener.inode, machine);

@@ -33,7 +33,7 @@ pub struct Args {
     /// The domains the customer may fetch, with commas between; needed for a new account
     #[arg(long, value_name = "DOMAIN,...", value_delimiter = ',')]
     pub domains: Vec<Domain>,
-    /// The next hop of the customer's domains in the mail server, like [127.77.0.1]:2525; needed for a new account
+    /// The next hop of the customer's domains in the mail server, like [127.77.0.1]:24; needed for a new account
     #[arg(long, value_name = "[ADDRESS]:PORT")]
     pub next_hop: Option<NextHop>,
     /// Remove the account

@@ -368,9 +368,9 @@ keys! {
         as qmail-smtpd and its kin read them. Exim and Courier are known by their names. A program that can do neither is \
         not started: it would take the provider for somebody on this machine."
     RELAY_TO = Provider."relay_to" Text Unset("must be given with relay");
-        "With relay: where the mail server listens, as \"127.0.0.1:2525\", \"mail.example.org:2525\" or \
+        "With relay: where the mail server listens, as \"127.0.0.1:24\", \"mail.example.org:24\" or \
         \"unix:/run/mail.sock\"; an IPv6 address stands in brackets. The port is one of its own, where it expects the PROXY \
-        header and nobody else can connect."
+        header and nobody else can connect; on this machine below 1024, lest any user listen there in its place."
     PROXY = Provider."proxy" Text Value(r#""v2""#);
         "With relay: the version of the PROXY header, \"v1\" or \"v2\", that tells the mail server the provider's \
         address. A mail server that greets without the header is refused before ATRN: it would take the provider for \

@@ -70,7 +70,7 @@ pub(super) fn read(section: &Section<'_>, known: bool) -> Result<(MailServer, Pr
         return Err(section.error(
             &keys::RELAY_TO,
             "it is missing",
-            "handoff \"relay\" needs the address of the mail server, such as \"127.0.0.1:2525\"",
+            "handoff \"relay\" needs the address of the mail server, such as \"127.0.0.1:24\"",
         ));
     };
     let proxy = section.required(&keys::PROXY, |text| {
@@ -127,7 +127,7 @@ fn address(text: &str) -> Result<MailServer, Fault> {
         .ok_or_else(|| {
             fault(
                 format!("{text:?} is not an address with a port"),
-                "write it as \"127.0.0.1:2525\", \"[::1]:2525\", \"mail.example.org:2525\" or \"unix:/run/mail.sock\"",
+                "write it as \"127.0.0.1:24\", \"[::1]:24\", \"mail.example.org:24\" or \"unix:/run/mail.sock\"",
             )
         })?;
     Ok(MailServer::Tcp {

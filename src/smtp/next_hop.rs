@@ -10,7 +10,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-/// A literal address in brackets with an optional port: `[127.77.0.1]:2525`, `[::1]:2525`, `[127.77.0.1]`.
+/// A literal address in brackets with an optional port: `[127.77.0.1]:24`, `[::1]:24`, `[127.77.0.1]`.
 ///
 /// `Display` gives the text as it was written, because the MTA compares text. Equality, order and hash
 /// look at address and port, because a connection goes by those: `[::1]` and `[0::1]:25` are one next hop.
@@ -25,15 +25,15 @@ pub struct NextHop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NextHopError {
     /// No `[address]` at the start; a host name would be looked up, a bare address taken for a name.
-    #[error("an address in brackets is needed, like [127.77.0.1]:2525")]
+    #[error("an address in brackets is needed, like [127.77.0.1]:24")]
     NoBrackets,
     /// What stands in the brackets is neither an IPv4 nor an IPv6 address.
     #[error(
-        "what stands in the brackets is not an address (write it as numbers, like [127.77.0.1]:2525)"
+        "what stands in the brackets is not an address (write it as numbers, like [127.77.0.1]:24)"
     )]
     NotAnAddress,
     /// What follows the brackets is not `:PORT`.
-    #[error("the port must be a number from 1 to 65535, like [127.77.0.1]:2525")]
+    #[error("the port must be a number from 1 to 65535, like [127.77.0.1]:24")]
     BadPort,
 }
 

@@ -29,7 +29,7 @@ pub fn file() -> String {
         let user = user(number);
         write!(
             text,
-            "[[account]]\nuser = \"{user}\"\ncredential = \"{{PLAIN}}{}\"\ndomains = [\"{}\"]\nnext_hop = \"[127.77.{}.{}]:2525\"\n\n",
+            "[[account]]\nuser = \"{user}\"\ncredential = \"{{PLAIN}}{}\"\ndomains = [\"{}\"]\nnext_hop = \"[127.77.{}.{}]:24\"\n\n",
             password(&user),
             domain(number),
             number / 250,

@@ -15,7 +15,7 @@ const ACCOUNT: &str = "[[account]]
 user = \"alice\"
 credential = \"{PLAIN}wonderland\"
 domains = [\"example.org\"]
-next_hop = \"[127.77.0.1]:2525\"
+next_hop = \"[127.77.0.1]:24\"
 ";
 
 /// Where stunnel listens inside the customer's host.

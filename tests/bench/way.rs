@@ -95,7 +95,7 @@ impl Way {
 /// only. The next hop of the first is an address where nobody listens, of the second the customer's.
 pub const PROVIDER: &str = "
 cat >/etc/postfix/turnabout <<MAP
-example.org odmr:[127.77.0.1]:2525
+example.org odmr:[127.77.0.1]:24
 example.com direct:[10.99.0.2]:25
 MAP
 sed -n '/^odmr /,$ p' /etc/postfix/master.cf >/etc/postfix/odmr

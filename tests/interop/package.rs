@@ -138,10 +138,10 @@ fn the_package_serves_and_fetches_under_its_units_upgrades_and_leaves_nothing() 
     provider.run(&format!(
         "cat {examples}/postfix/provider-main.cf >>/etc/postfix/main.cf
         cat {examples}/postfix/provider-master.cf >>/etc/postfix/master.cf
-        echo 'example.org odmr:[127.77.0.1]:2525' >>/etc/postfix/turnabout
+        echo 'example.org odmr:[127.77.0.1]:24' >>/etc/postfix/turnabout
         systemctl restart postfix
         printf '[serve]\\ntls = \"none\"\\n' >/etc/turnabout/turnabout.toml
-        echo wonderland | turnabout passwd alice --domains example.org --next-hop '[127.77.0.1]:2525'
+        echo wonderland | turnabout passwd alice --domains example.org --next-hop '[127.77.0.1]:24'
         systemctl enable --now turnabout-serve"
     ));
     assert_eq!(
@@ -297,7 +297,7 @@ fn exim_serves_and_is_fetched_for_under_the_units_with_their_drop_ins() {
         sed -i \"s/^dc_relay_domains=.*/dc_relay_domains='+odmr_domains'/\" /etc/exim4/update-exim4.conf.conf
         systemctl restart exim4
         printf '[serve]\\ntls = \"none\"\\nhandoff = \"exim-continue\"\\n' >/etc/turnabout/turnabout.toml
-        echo wonderland | turnabout passwd alice --domains example.org --next-hop '[127.77.0.1]:2525'
+        echo wonderland | turnabout passwd alice --domains example.org --next-hop '[127.77.0.1]:24'
         systemctl start turnabout-serve",
         drop_in("turnabout-serve")
     ));

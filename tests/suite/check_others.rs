@@ -417,3 +417,35 @@ fn a_hook_that_belongs_to_somebody_else_or_to_a_group_is_told_of() {
         &format!("chmod g-w {hook}"),
     );
 }
+
+#[test]
+fn a_mail_server_behind_a_port_that_any_user_can_take_is_a_warning() {
+    let site = Site::new("sendmail", "odmr.isp.test", "");
+    let file = site.0.path().join("turnabout.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let (provider, _) = text.split_once("handoff").unwrap();
+    let port = "proc/sys/net/ipv4/ip_unprivileged_port_start";
+    for (to, first, warns) in [
+        ("127.0.0.1:2525", "1024", true),
+        ("[::1]:2525", "1024", true),
+        ("127.0.0.1:24", "1024", false),
+        ("127.0.0.1:2525", "0", false),
+        ("192.0.2.25:2525", "1024", false),
+    ] {
+        fs::write(
+            &file,
+            format!("{provider}handoff = \"relay\"\nrelay_to = {to:?}\n"),
+        )
+        .unwrap();
+        site.write(port, &format!("{first}\n"), 0o644);
+        let sentence = format!(
+            "any user of this machine can listen on {to} while the mail server does not, and is given the mail then: let it be a port that only root can use"
+        );
+        let found = site.check();
+        assert_eq!(
+            found.iter().any(|one| one.sentence == sentence),
+            warns,
+            "{to} {first}: {found:#?}"
+        );
+    }
+}

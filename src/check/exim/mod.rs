@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn options_are_read_with_and_without_a_value() {
         let read = |line| option(line).map(|(name, value)| format!("{name}:{value}"));
-        assert_eq!(read("port = 2525").as_deref(), Some("port:2525"));
+        assert_eq!(read("port = 24").as_deref(), Some("port:24"));
         assert_eq!(
             read("hosts_try_fastopen = ").as_deref(),
             Some("hosts_try_fastopen:")

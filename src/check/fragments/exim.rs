@@ -12,7 +12,7 @@ const PROVIDER_TABLE: &str = include_str!("../../../contrib/exim/provider-turnab
 const CUSTOMER: &str = include_str!("../../../contrib/exim/customer.conf");
 
 /// The transport's port in the shipped file.
-const PORT: &str = "  port = 2525";
+const PORT: &str = "  port = 24";
 
 /// Everything that Exim needs.
 pub(super) async fn all(config: &Config) -> Result<Vec<Fragment>, FragmentError> {

@@ -169,12 +169,12 @@ fn a_port_that_somebody_else_has_is_an_error() {
 #[test]
 fn somebody_who_listens_on_a_next_hop_is_an_error() {
     let site = right();
-    listen(&site, "0.0.0.0", 2525);
+    listen(&site, "0.0.0.0", 24);
     let found = site.check();
     assert_eq!(found.code, 78);
     found.has(
         "error",
-        "perl listens on 0.0.0.0:2525, so the mail goes there instead of waiting for the customer",
+        "perl listens on 0.0.0.0:24, so the mail goes there instead of waiting for the customer",
         "next_hop = \"[127.77.0.1]:PORT\"",
     );
 }
@@ -186,7 +186,18 @@ fn a_next_hop_that_is_not_this_machines_is_a_warning() {
     site.edit("postfix/turnabout", "127.77.0.1", "192.0.2.77");
     site.has_warning(
         "192.0.2.77 is not an address of this machine alone: should anybody answer there, the customer's mail goes to him",
-        "next_hop = \"[127.77.0.1]:2525\"",
+        "next_hop = \"[127.77.0.1]:24\"",
+    );
+}
+
+#[test]
+fn a_next_hop_where_any_user_can_listen_is_a_warning() {
+    let site = right();
+    site.edit("accounts.toml", "[127.77.0.1]:24", "[127.77.0.1]:2525");
+    site.edit("postfix/turnabout", "[127.77.0.1]:24", "[127.77.0.1]:2525");
+    site.has_warning(
+        "any user of this machine can listen on 127.77.0.1:2525, and is given the customer's mail then: let it be a port that only root can use",
+        "next_hop = \"[127.77.0.1]:24\"",
     );
 }
 

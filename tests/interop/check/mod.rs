@@ -274,11 +274,11 @@ const ACCOUNTS: &str = "[[account]]
 user = \"alice\"
 credential = \"{PLAIN}wonderland\"
 domains = [\"example.org\"]
-next_hop = \"[127.77.0.1]:2525\"
+next_hop = \"[127.77.0.1]:24\"
 
 [[account]]
 user = \"bob\"
 credential = \"{PLAIN}builder\"
 domains = [\"example.com\"]
-next_hop = \"[127.77.0.2]:2525\"
+next_hop = \"[127.77.0.2]:24\"
 ";

@@ -95,7 +95,7 @@ fn an_exim_without_the_transport_is_told_its_lines() {
     found.has(
         "error",
         "there is no transport customers, so mail for the customers has no way out",
-        "customers:\n  driver = smtp\n  port = 2525\n  connection_max_messages = 0\n  hosts_try_fastopen =\n  # turnabout speaks TLS already.\n  hosts_avoid_tls = *",
+        "customers:\n  driver = smtp\n  port = 24\n  connection_max_messages = 0\n  hosts_try_fastopen =\n  # turnabout speaks TLS already.\n  hosts_avoid_tls = *",
     );
     found.has(
         "error",
@@ -159,7 +159,7 @@ fn another_next_hop_than_the_accounts_is_an_error() {
     let site = right();
     site.edit("turnabout", "127.77.0.2", "127.77.0.3");
     site.has_error(
-        "mail for example.com goes to 127.77.0.3, but the account of \"bob\" has the next hop [127.77.0.2]:2525, so Exim does not find it for the customer's connection",
+        "mail for example.com goes to 127.77.0.3, but the account of \"bob\" has the next hop [127.77.0.2]:24, so Exim does not find it for the customer's connection",
         "example.com: 127.77.0.2",
     );
 }
@@ -223,7 +223,7 @@ fn an_open_relay_is_an_error() {
 #[test]
 fn two_next_hops_at_one_address_are_an_error() {
     let site = right();
-    site.edit("accounts.toml", "[127.77.0.2]:2525", "[127.77.0.1]:2526");
+    site.edit("accounts.toml", "[127.77.0.2]:24", "[127.77.0.1]:2526");
     site.fails_with("Exim knows a next hop by its address alone");
 }
 

@@ -155,26 +155,22 @@ fn a_domain_without_a_route_is_an_error_with_its_line() {
     );
     site.edit(
         "postfix/turnabout",
-        "example.com     odmr:[127.77.0.2]:2525\n",
+        "example.com     odmr:[127.77.0.2]:24\n",
         "",
     );
     site.has_error(
         "no table has example.com, so its mail does not wait for \"bob\" but goes where its MX record points",
-        "example.com     odmr:[127.77.0.2]:2525",
+        "example.com     odmr:[127.77.0.2]:24",
     );
 }
 
 #[test]
 fn a_route_to_another_next_hop_than_the_accounts_is_an_error() {
     let site = right();
-    site.edit(
-        "postfix/turnabout",
-        "[127.77.0.2]:2525",
-        "[127.77.0.2]:2526",
-    );
+    site.edit("postfix/turnabout", "[127.77.0.2]:24", "[127.77.0.2]:2526");
     site.has_error(
-        "it leads example.com to odmr:[127.77.0.2]:2526, but the account of \"bob\" has the next hop [127.77.0.2]:2525, so Postfix does not find the customer's connection",
-        "example.com     odmr:[127.77.0.2]:2525",
+        "it leads example.com to odmr:[127.77.0.2]:2526, but the account of \"bob\" has the next hop [127.77.0.2]:24, so Postfix does not find the customer's connection",
+        "example.com     odmr:[127.77.0.2]:24",
     );
 }
 
@@ -182,13 +178,10 @@ fn a_route_to_another_next_hop_than_the_accounts_is_an_error() {
 #[test]
 fn somebody_elses_mail_on_a_customers_next_hop_is_an_error() {
     let site = right();
-    site.append(
-        "postfix/turnabout",
-        "stranger.test odmr:[127.77.0.1]:2525\n",
-    );
+    site.append("postfix/turnabout", "stranger.test odmr:[127.77.0.1]:24\n");
     site.has_error(
-        "it leads stranger.test to odmr:[127.77.0.1]:2525, which is the next hop of \"alice\" whose account does not have stranger.test: that mail would go to the wrong customer",
-        "#stranger.test odmr:[127.77.0.1]:2525",
+        "it leads stranger.test to odmr:[127.77.0.1]:24, which is the next hop of \"alice\" whose account does not have stranger.test: that mail would go to the wrong customer",
+        "#stranger.test odmr:[127.77.0.1]:24",
     );
 }
 

@@ -18,8 +18,8 @@ use super::mail::{inject, inject_many};
 use super::provider::{Port, nobody_stops, runtime, say};
 
 const PIECES: &str = include_str!("../../../contrib/exim/provider.conf");
-const ALICE: &str = "[127.77.0.1]:2525";
-const BOB: &str = "[127.77.0.2]:2525";
+const ALICE: &str = "[127.77.0.1]:24";
+const BOB: &str = "[127.77.0.2]:24";
 
 /// The piece of the shipped file behind `# --- title`.
 fn piece(title: &str) -> &str {

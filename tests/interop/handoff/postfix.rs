@@ -15,8 +15,8 @@ use super::provider::{Port, nobody_stops, runtime, say};
 
 const MAIN: &str = include_str!("../../../contrib/postfix/provider-main.cf");
 const MASTER: &str = include_str!("../../../contrib/postfix/provider-master.cf");
-const ALICE: &str = "[127.77.0.1]:2525";
-const BOB: &str = "[127.77.0.2]:2525";
+const ALICE: &str = "[127.77.0.1]:24";
+const BOB: &str = "[127.77.0.2]:24";
 
 /// Starts a Postfix with Debian's master.cf and the fragments.
 fn start() {
@@ -468,13 +468,11 @@ fn a_connection_that_postfix_does_not_use_ends_with_quit() {
             let (port, address) = Port::open().await;
             let list = DomainList::parse_atrn("example.org").unwrap();
             let ready = cache
-                .prepare(&list, &["[127.77.0.9]:2525".parse().unwrap()])
+                .prepare(&list, &["[127.77.0.9]:24".parse().unwrap()])
                 .await
                 .unwrap();
             let customer = Customer::dial(address, Manners::default());
-            let reversed = port
-                .turned("example.org", &["[127.77.0.9]:2525"], "s1")
-                .await;
+            let reversed = port.turned("example.org", &["[127.77.0.9]:24"], "s1").await;
             let started = Instant::now();
             let ended = ready.run(reversed, nobody_stops()).await;
             say(&ended);
@@ -531,13 +529,11 @@ fn shutdown_ends_an_idle_connection_with_quit() {
             let (port, address) = Port::open().await;
             let list = DomainList::parse_atrn("example.org").unwrap();
             let ready = cache
-                .prepare(&list, &["[127.77.0.9]:2525".parse().unwrap()])
+                .prepare(&list, &["[127.77.0.9]:24".parse().unwrap()])
                 .await
                 .unwrap();
             let customer = Customer::dial(address, Manners::default());
-            let reversed = port
-                .turned("example.org", &["[127.77.0.9]:2525"], "s1")
-                .await;
+            let reversed = port.turned("example.org", &["[127.77.0.9]:24"], "s1").await;
             let (stop, stopping) = tokio::sync::watch::channel(false);
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_secs(2)).await;

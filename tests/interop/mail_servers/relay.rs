@@ -30,9 +30,9 @@ fn postfix_behind_proxy(lab: &mut Lab, version: &str) -> Host {
     let master = host.read("/etc/postfix/master.cf");
     fs::write(host.path("/etc/postfix/master.cf"), master + lines).unwrap();
     host.postconf(&["maximal_idle=50s"]);
-    host.wait_listening(2525, SOON);
+    host.wait_listening(24, SOON);
     let file = "/etc/turnabout/turnabout.toml";
-    let relay = format!("\"relay\"\nrelay_to = \"127.0.0.1:2525\"\nproxy = \"{version}\"");
+    let relay = format!("\"relay\"\nrelay_to = \"127.0.0.1:24\"\nproxy = \"{version}\"");
     host.edit(file, "\"postfix-pass\"", &relay);
     host
 }
