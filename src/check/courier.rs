@@ -53,6 +53,11 @@ pub(super) fn check(
             .warning(SETTINGS, "BOFHCHECKDNS=1 refuses mail whose sender's domain does not exist for the name server, and the provider returns it; a name server that is slow keeps the provider waiting for minutes")
             .fix("BOFHCHECKDNS=0");
     }
+    if lines(&settings).any(|line| line == "TARPIT=1") {
+        findings
+            .note(SETTINGS, "TARPIT=1 keeps the provider waiting for 8 s and more behind each recipient that is refused; all its mail comes in one session")
+            .fix("TARPIT=0");
+    }
     authdaemon(machine, findings);
 }
 

@@ -154,7 +154,7 @@ keys! {
         registered for it: agree on one with the customers. With one address here, listen may be empty."
     SERVE_TLS = Serve."tls" Text Value(r#""required""#);
         "TLS on the addresses of listen, begun with STARTTLS. \"required\": nothing but that is taken before it. \
-        \"offered\": a customer may do without, and PLAIN and LOGIN are then not offered to it. \"none\": no STARTTLS, \
+        \"offered\": a customer may do without, and PLAIN and LOGIN are then not offered to it, unless plaintext_without_tls says otherwise. \"none\": no STARTTLS, \
         for lines that are protected otherwise, such as a tunnel."
     SERVE_CERTIFICATE = Serve."certificate" List Unset("must be given, unless no address has TLS");
         "Files in PEM, each with a certificate and behind it those that lead to its authority, as Let's Encrypt's \

@@ -133,6 +133,7 @@ fn the_package_serves_and_fetches_under_its_units_upgrades_and_leaves_nothing() 
     install(&provider, &first);
     install(&customer, &first);
     installed_and_quiet(&provider);
+    examples_are_there(&provider);
 
     let examples = "/usr/share/doc/turnabout/examples";
     provider.run(&format!(
@@ -257,6 +258,14 @@ fn upgrade(debian: &Debian, package: &Path) {
     assert_ne!(main_pid(debian), process);
     let version = debian.run("dpkg-query -W -f '${Version}' turnabout");
     assert_eq!(version, "0.1.0+1-1");
+}
+
+/// What the pages call shipped.
+fn examples_are_there(debian: &Debian) {
+    debian.run(
+        "cd /usr/share/doc/turnabout/examples
+        test -e fail2ban/filter.d/turnabout.conf && ls grafana/*.json opensmtpd/customer.conf cron/* inetd/*",
+    );
 }
 
 /// What is removed stops and keeps its configuration; what is purged was never there.

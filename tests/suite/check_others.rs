@@ -171,11 +171,16 @@ fn a_courier_is_told_what_makes_it_refuse_or_run_as_root() {
         "courieresmtpd talks to the provider as root, where Courier itself has it run as its own user",
         "command_user = \"courier\"",
     );
-    site.write("etc/courier/esmtpd", "BOFHCHECKDNS=1\n", 0o644);
+    site.write("etc/courier/esmtpd", "BOFHCHECKDNS=1\nTARPIT=1\n", 0o644);
     site.has(
         Severity::Warning,
         "BOFHCHECKDNS=1 refuses mail whose sender's domain does not exist for the name server, and the provider returns it; a name server that is slow keeps the provider waiting for minutes",
         "BOFHCHECKDNS=0",
+    );
+    site.has(
+        Severity::Note,
+        "TARPIT=1 keeps the provider waiting for 8 s and more behind each recipient that is refused; all its mail comes in one session",
+        "TARPIT=0",
     );
     fs::remove_file(site.0.path().join("etc/courier/esmtpd")).unwrap();
     let all = format!("{:?}", site.check());

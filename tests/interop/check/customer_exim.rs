@@ -106,6 +106,7 @@ fn an_exim_that_relays_for_the_provider_is_an_error() {
 fn a_tunnel_makes_the_provider_a_trusted_host_of_this_machine() {
     let site = right();
     site.edit("turnabout.toml", "odmr.isp.test", "127.0.0.1");
+    site.edit("turnabout.toml", "handoff = ", "i_know = true\nhandoff = ");
     site.has_error(
         "it relays for the provider, which it sees as 127.0.0.1: \"250 Accepted\" to a recipient that is not here",
         "hostlist relay_from_hosts =",
