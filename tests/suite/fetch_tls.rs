@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::process::Output;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
 
 /// An authority, and a certificate of 127.0.0.1.
 pub struct World {
@@ -93,6 +94,44 @@ fn a_whole_session_over_starttls_goes_to_the_mail_server_through_the_relay() {
     let attributes = server.join().unwrap();
     let peer = |address: SocketAddr| ("client_port".to_owned(), address.port().to_string());
     assert!(attributes.contains(&peer(address)), "{attributes:?}");
+}
+
+#[test]
+fn a_provider_that_the_kernel_could_not_serve_is_remembered_for_a_month() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let world = World::new();
+    for (age, remembered) in [(DAY, true), (31 * DAY, false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("ca.pem"), &world.authority.pem).unwrap();
+        let note = std::fs::File::create(path("relay-only-isp")).unwrap();
+        note.set_modified(SystemTime::now() - age).unwrap();
+        let config = raw_server(&world.issued, BOTH);
+        let (address, provider) = scripted(move |mut peer| {
+            start_tls(&mut peer, config).unwrap();
+            opened_in_tls(&mut peer);
+            assert_eq!(peer.line().unwrap(), "ATRN");
+            peer.send("250 turning\r\n");
+            peer.rest();
+        });
+        let text = format!(
+            "[fetch]\nhostname = \"customer.example.org\"\nstate_directory = {:?}\n\
+             [providers.isp]\nhost = \"127.0.0.1\"\nport = {}\nca_file = {:?}\nuser = \"alice\"\n\
+             password_command = [\"/bin/echo\", \"secret\"]\nhandoff = \"exec\"\ni_know = true\n\
+             command = [\"/bin/true\"]\ncommand_peer = \"environment\"\n",
+            directory.path(),
+            address.port(),
+            path("ca.pem"),
+        );
+        std::fs::write(path("turnabout.toml"), text).unwrap();
+        let config = path("turnabout.toml");
+        let mut fetch = Running::start(&["--config", config.to_str().unwrap(), "fetch", "isp"]);
+        let (_, log) = fetch.ended();
+        provider.join().unwrap();
+        let why = log.contains("why=\"the kernel could not serve this provider before\"");
+        assert_eq!(why, remembered, "{log}");
+        assert!(log.contains(" turned "), "{log}");
+    }
 }
 
 /// An open session between a scripted provider and a mail server, carried by the relay of a running fetch.

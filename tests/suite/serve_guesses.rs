@@ -100,3 +100,40 @@ fn a_connection_that_does_not_wait_for_its_answer_gains_nothing() {
     assert!(dropped > 8, "{dropped}");
     assert_slowed(&mut serve, started, 4);
 }
+
+/// Rules: C11
+#[test]
+fn who_has_waited_half_a_minute_for_a_look_at_his_login_is_told_421() {
+    let serve = Serve::start(Setup::default());
+    let started = Instant::now();
+    // Twelve of them have a look in that time, four at once.
+    let guesses: Vec<_> = (0..20)
+        .map(|n| {
+            let mut peer = greeted(address(1), serve.address());
+            peer.stream
+                .set_read_timeout(Some(Duration::from_secs(100)))
+                .unwrap();
+            std::thread::spawn(move || {
+                let user = format!("user{n}");
+                let code = peer.login(Mechanism::CramMd5, (&user, "a guess"));
+                (code, started.elapsed())
+            })
+        })
+        .collect();
+    let ends: Vec<_> = guesses
+        .into_iter()
+        .map(|guess| guess.join().unwrap())
+        .collect();
+    let put_off = ends.iter().filter(|(code, _)| *code == 421);
+    let times: Vec<&Duration> = put_off.map(|(_, after)| after).collect();
+    assert!(!times.is_empty(), "{ends:?}");
+    assert!(
+        times.iter().all(|after| **after >= Duration::from_secs(29)),
+        "{ends:?}"
+    );
+    let known = |(code, _): &(u16, Duration)| [421, 535].contains(code);
+    assert!(
+        ends.iter().all(known) && times.len() < ends.len(),
+        "{ends:?}"
+    );
+}

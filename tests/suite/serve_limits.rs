@@ -109,6 +109,18 @@ fn one_bad_command_too_many_is_421_and_the_end() {
     }
 }
 
+/// Rules: C12
+#[test]
+fn one_failed_login_too_many_is_421_and_the_end() {
+    let serve = limited("auth_failures = 4");
+    let mut peer = Peer::greeted(serve.address());
+    assert_eq!(peer.code("EHLO customer.example.org"), 250);
+    let mut guess = || peer.login(turnabout::sasl::Mechanism::CramMd5, ("alice", "a guess"));
+    assert_eq!([guess(), guess(), guess(), guess()], [535; 4]);
+    assert_eq!(peer.reply().0, 421);
+    peer.assert_ended();
+}
+
 /// Rules: C13
 #[test]
 fn a_line_without_end_costs_one_reply() {
