@@ -245,7 +245,7 @@ keys! {
         "How long the mail server may take to say whether mail is waiting; after that the customer is told \
         451. At most five minutes, since some customers give up waiting for ATRN then."
     LIMIT_AUTH = Limits."auth_failures" Number Value("3");
-        "Failed logins on one connection; the connection is closed with 421 after that many. At least 3 (RFC 4954 section 9)."
+        "Failed logins on one connection; after that many the next AUTH is told 421 and closed. At least 3 (RFC 4954 section 9)."
     LIMIT_BAD = Limits."bad_commands" Number Value("10");
         "Commands on one connection that are unknown, malformed or out of place; the connection is closed with \
         421 after that many."
