@@ -154,8 +154,9 @@ keys! {
         registered for it: agree on one with the customers. With one address here, listen may be empty."
     SERVE_TLS = Serve."tls" Text Value(r#""required""#);
         "TLS on the addresses of listen, begun with STARTTLS. \"required\": nothing but that is taken before it. \
-        \"offered\": a customer may do without, and PLAIN and LOGIN are then not offered to it, unless plaintext_without_tls says otherwise. \"none\": no STARTTLS, \
-        for lines that are protected otherwise, such as a tunnel."
+        \"offered\": a customer may do without, and PLAIN and LOGIN are then not offered to it, \
+        unless plaintext_without_tls is true. \"none\": no STARTTLS, for lines that are protected otherwise, such as a \
+        tunnel."
     SERVE_CERTIFICATE = Serve."certificate" List Unset("must be given, unless no address has TLS");
         "Files in PEM, each with a certificate and behind it those that lead to its authority, as Let's Encrypt's \
         fullchain.pem. Several names: the customer is shown the first that is valid for the name it asks for, \
@@ -186,8 +187,8 @@ keys! {
     SERVE_MECHANISMS = Serve."mechanisms" List Value(r#"["EXTERNAL", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN"]"#);
         "SASL mechanisms to offer, of EXTERNAL, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN and LOGIN. A mechanism works \
         only for accounts whose stored credential suits it: CRAM-MD5 needs {PLAIN}, EXTERNAL needs certificates. Each \
-        SCRAM stands for its -PLUS form as well, which is bound to the TLS connection (TLS 1.3 only). EXTERNAL, PLAIN and LOGIN are offered \
-        inside TLS only; see plaintext_without_tls."
+        SCRAM stands for its -PLUS form as well, which is bound to the TLS connection (TLS 1.3 only). EXTERNAL is offered \
+        inside TLS only, and so are PLAIN and LOGIN unless plaintext_without_tls is true."
     SERVE_PLAINTEXT = Serve."plaintext_without_tls" Switch Value("false");
         "Offer PLAIN and LOGIN, where mechanisms lists them, outside TLS too, although anybody on the way can read the \
         password. Meant for connections that are protected otherwise, such as a tunnel."
