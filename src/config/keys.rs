@@ -265,7 +265,7 @@ keys! {
         "The name of the delivery service for on-demand domains, the first column of its line in master.cf and the \
         transport in transport_maps."
     POSTFIX_COMMANDS = Postfix."command_directory" Path Value(r#""/usr/sbin""#);
-        "Where postconf and postqueue are."
+        "Where postconf, postqueue and postkick are."
     POSTFIX_CONFIG = Postfix."config_directory" Path Unset("Postfix's own default");
         "The configuration directory of the Postfix instance to use."
     POSTFIX_IDLE = Postfix."idle_time" Duration Value(r#""10s""#);

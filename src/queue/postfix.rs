@@ -158,6 +158,17 @@ impl Queue {
         program.output(limit).await.map(drop)
     }
 
+    /// Calls the queue manager, as its own clock does every 300 s and as each new message does: it looks at what has come
+    /// in, and touches nothing that is deferred.
+    ///
+    /// # Errors
+    /// `postkick` failed: nobody was called.
+    pub async fn wake(&self, limit: Duration) -> Result<(), QueueError> {
+        let arguments = ["public", "qmgr", "W"].map(OsString::from);
+        let program = self.program("postkick", arguments, "call the queue manager");
+        program.output(limit).await.map(drop)
+    }
+
     /// The values of these main.cf parameters, in this order, `$` expanded.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod end;
 mod killed;
 mod ledger;
 mod middle;
+mod reloaded;
 mod restarted;
 mod scissors;
 mod site;

@@ -27,6 +27,7 @@ enum Ways {
     RefusesToSave,
     GivesAnotherConnection,
     TalksTooMuch,
+    ForgetsDestinations,
 }
 
 /// A Postfix of scripts and one socket.
@@ -146,18 +147,21 @@ fn cache(
                 stream.write_all(&encode(&[("status", status)])).ok()?;
             }
             "save_dest" => stream.write_all(&encode(&[("status", "0")])).ok()?,
-            "find_dest" => {
-                let Some(descriptor) = *held else {
-                    stream
-                        .write_all(&encode(&[
-                            ("status", "1"),
-                            ("property", ""),
-                            ("property", ""),
-                        ]))
-                        .ok()?;
+            "find_dest" | "find_endp" => {
+                let by_endpoint = request == "find_endp";
+                // Of the destination, and of the connection.
+                let properties = if by_endpoint { 1 } else { 2 };
+                let answer = |status, property| {
+                    let mut list = vec![("status", status)];
+                    list.resize(1 + properties, ("property", property));
+                    encode(&list)
+                };
+                let found = held.filter(|_| by_endpoint || ways != Ways::ForgetsDestinations);
+                let Some(descriptor) = found else {
+                    stream.write_all(&answer("1", "")).ok()?;
                     continue;
                 };
-                let mut answer = encode(&[("status", "0"), ("property", "x"), ("property", "y")]);
+                let mut answer = answer("0", "x");
                 if ways == Ways::TalksTooMuch {
                     answer.extend(encode(&[("status", "0")]));
                 }
@@ -285,6 +289,16 @@ async fn another_connection_than_ours_is_not_taken_for_ours() {
     let (ended, heard) = session(&postfix).await;
     assert_eq!((ended.clean, heard.as_str()), (false, ""));
     assert!(ended.how.contains("did not come back"), "{ended:?}");
+}
+
+/// As it is when one cache ends after smtp(8) has saved the destination there, and the next one gets the connection.
+#[tokio::test]
+async fn a_connection_to_which_no_destination_leads_is_found_by_its_own_name() {
+    let postfix = Postfix::new("3.7.11", "", Ways::ForgetsDestinations);
+    let (ended, heard) = session(&postfix).await;
+    assert_eq!((ended.clean, heard.as_str()), (true, "QUIT\r\n"));
+    let asked = "request=find_endp label=odmr|127.77.0.1|2525|0|".to_owned();
+    assert!(postfix.heard().contains(&asked), "{:?}", postfix.heard());
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Talking to scache(8), Postfix's connection cache: one question and its answer at a time.
 
 use std::fs::read_link;
-use std::io::{Error, IoSlice, IoSliceMut};
+use std::io::{Error, ErrorKind, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -99,6 +99,9 @@ impl Client {
     /// Asks for the connection back under one of its names. True: the cache has let go of it, and as we hold a
     /// descriptor of the same connection ourselves, it is ours alone again.
     ///
+    /// The last name is that of the connection itself. smtp(8) saves the destination first: when the cache ends
+    /// between the two, its successor has a connection to which no destination leads, and Postfix finds it no more.
+    ///
     /// # Errors
     /// The cache is gone or answers strangely.
     pub(super) async fn take_back(
@@ -106,8 +109,12 @@ impl Client {
         labels: &Labels,
         connection: BorrowedFd<'_>,
     ) -> Result<bool, HandoffError> {
-        for destination in &labels.destinations {
-            let question = encode(&[("request", "find_dest"), ("label", destination)]);
+        let destinations = labels.destinations.iter();
+        let names = destinations
+            .map(|label| ("find_dest", label))
+            .chain([("find_endp", &labels.endpoint)]);
+        for (request, label) in names {
+            let question = encode(&[("request", request), ("label", label)]);
             let dummy = encode(&[("dummy", "")]);
             let ours = self
                 .bounded(async |client| {
@@ -130,6 +137,12 @@ impl Client {
             }
         }
         Ok(false)
+    }
+
+    /// Whether the cache has closed this connection, as it does when it ends.
+    pub(super) fn is_gone(&self) -> bool {
+        // Between two questions there is nothing to read.
+        !matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
     async fn bounded<T>(

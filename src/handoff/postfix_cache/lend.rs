@@ -48,6 +48,7 @@ pub(super) async fn run(
         labels,
         began: Instant::now(),
         remaining: None,
+        reloaded: false,
     };
     lent.rounds(shutdown).await
 }

@@ -29,6 +29,8 @@ pub(super) struct Lent {
     pub(super) began: Instant,
     /// What is known to be left, from the last look at the queue.
     pub(super) remaining: Option<bool>,
+    /// Postfix was reloaded in this session.
+    pub(super) reloaded: bool,
 }
 
 impl Lent {
@@ -85,8 +87,31 @@ impl Lent {
             Err(error) => error,
         };
         tracing::debug!(session = %self.reversed.session, "{error}, connecting again");
-        self.client = Client::connect(&self.known.socket, self.known.greets).await?;
+        self.follow_cache().await?;
         Ok(false)
+    }
+
+    /// Turns to the cache that has come after the one that ended: Postfix was reloaded.
+    pub(super) async fn follow_cache(&mut self) -> Result<(), HandoffError> {
+        self.client = Client::connect(&self.known.socket, self.known.greets).await?;
+        self.reloaded = true;
+        Ok(())
+    }
+
+    /// A queue manager that ends with a reload can swallow the call that was for its successor. Nobody is at the queue
+    /// until the next call, in master.cf's 300 s or when mail comes in, and the customer waits; so it is called again.
+    pub(super) async fn call_queue_manager(&mut self) {
+        if self.client.is_gone()
+            && let Err(error) = self.follow_cache().await
+        {
+            // Stopped, or just starting.
+            tracing::debug!(session = %self.reversed.session, "{error}");
+        }
+        if self.reloaded
+            && let Err(error) = self.known.queue.wake(QUEUE_TIME).await
+        {
+            tracing::debug!(session = %self.reversed.session, "{error}");
+        }
     }
 
     /// The connection is ours again, and nothing was left to do. A message that came in this moment, or that changed

@@ -11,6 +11,8 @@ use crate::queue::Snapshot;
 
 /// The longest pause that a round trip time can make of it.
 const QUIET_LIMIT: Duration = Duration::from_secs(3);
+/// After so much quiet it is seen to that a reloaded Postfix goes on: what ended with its reload has ended by then.
+const RELOADED: Duration = Duration::from_secs(1);
 /// Postfix waits ten minutes for the answer to a message (`smtp_data_done_timeout`); after that the connection is lost.
 const LOST_TIME: Duration = Duration::from_secs(11 * 60);
 
@@ -38,6 +40,7 @@ impl Lent {
         let started = Instant::now();
         let mut ask_at = started;
         let mut renewed = started;
+        let mut call_at = started;
         // Well before its time in the cache is over, and as soon as it counts as idle.
         let renewal = (self.known.ttl / 2)
             .min(self.known.settings.idle_time)
@@ -82,6 +85,11 @@ impl Lent {
                     + (asked.elapsed() * 4)
                         .max(quiet / 4)
                         .clamp(QUIET / 2, Duration::from_secs(5));
+            }
+            if line.quiet >= RELOADED && Instant::now() >= call_at {
+                self.call_queue_manager().await;
+                // Less and less often: the last one that ended may have swallowed this call, too.
+                call_at = Instant::now() + line.quiet;
             }
             if quiet >= renewal && renewed.elapsed() >= renewal {
                 if let Some(pause) = self.renew(line, quiet, used).await {
