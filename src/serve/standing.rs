@@ -140,13 +140,11 @@ async fn serve(ready: Ready, files: Files) -> Result<(), ServeError> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut stops = Stops::new()?;
     let (ends, told) = ends();
-    tracing::info!(
-        listen = addresses(&listeners.in_clear), listen_tls = addresses(&listeners.with_tls),
-        tls = files.serve.tls.name(), handoff_tls = files.serve.has_tls().then(|| files.serve.handoff_tls.name()), handoff = files.serve.handoff.name(), accounts = files.accounts.len(),
-        hostname = %files.serve.hostname, "ready"
-    );
     let lent_time = lent.then_some(files.serve.limits.lent_time);
     let state = Arc::new(State::new(files, key, mail_server, places, told));
+    // What is said to be ready can be asked as well.
+    let desk = desk(&state, metrics);
+    say_ready(&state, &listeners);
     let mut acceptors = JoinSet::new();
     for (listeners, begins) in [
         (listeners.in_clear, Begins::InClear),
@@ -161,7 +159,6 @@ async fn serve(ready: Ready, files: Files) -> Result<(), ServeError> {
     let mut look = every(certificates::LOOK);
     let mut pulse = Pulse::new(lent_time);
     let mut beat = every(pulse.interval());
-    let desk = desk(&state, metrics);
     notify::ready(&state.figures().to_string());
     loop {
         tokio::select! {
@@ -205,6 +202,17 @@ fn desk(state: &State, metrics: Option<MetricsListener>) -> Desk {
         now: None,
     };
     Desk::open(&state.ledger, settings)
+}
+
+fn say_ready(state: &State, listeners: &Listeners) {
+    let files = state.files();
+    let serve = &files.serve;
+    tracing::info!(
+        listen = addresses(&listeners.in_clear), listen_tls = addresses(&listeners.with_tls),
+        tls = serve.tls.name(), handoff_tls = serve.has_tls().then(|| serve.handoff_tls.name()),
+        handoff = serve.handoff.name(), accounts = files.accounts.len(), hostname = %serve.hostname,
+        "ready"
+    );
 }
 
 fn every(period: Duration) -> tokio::time::Interval {
