@@ -63,7 +63,7 @@ fn a_client_without_tls_on_the_port_for_tls_hears_nothing_and_the_log_says_so() 
 /// Rules: C12
 #[test]
 fn a_handshake_that_stalls_is_over_in_its_time_however_it_stalls() {
-    let site = site("handshake_time = \"400ms\"", "");
+    let site = site("handshake_time = \"1500ms\"", "");
     let started = Instant::now();
     let mut silent = Peer::connect(site.serve.listening[1]);
     let mut stalled = Peer::greeted(site.address());
@@ -81,7 +81,7 @@ fn a_handshake_that_stalls_is_over_in_its_time_however_it_stalls() {
     stalled.assert_ended();
     let after = started.elapsed();
     assert!(
-        after >= Duration::from_millis(400) && after < Duration::from_secs(9),
+        after >= Duration::from_millis(1500) && after < Duration::from_secs(9),
         "{after:?}"
     );
     assert!(dripped.join().unwrap() < Duration::from_secs(9));
@@ -94,7 +94,7 @@ fn a_handshake_that_stalls_is_over_in_its_time_however_it_stalls() {
 /// Rules: C12
 #[test]
 fn a_handshake_takes_its_time_from_that_of_the_login() {
-    let site = site("login_time = \"500ms\"\nhandshake_time = \"1h\"", "");
+    let site = site("login_time = \"1500ms\"\nhandshake_time = \"1h\"", "");
     let mut peer = Peer::greeted(site.address());
     assert_eq!(peer.code("STARTTLS"), 220);
     let started = Instant::now();

@@ -236,7 +236,7 @@ fn a_customer_that_comes_back_too_soon_is_450() {
 #[test]
 fn a_queue_that_cannot_be_asked_is_451_and_the_session_stays_authenticated() {
     let mut serve = Serve::start(Setup {
-        limits: "queue_time = \"200ms\"",
+        limits: "queue_time = \"1s\"",
         queue: vec![HELLO],
         ..Setup::default()
     });
