@@ -16,7 +16,7 @@ const LEAST: usize = 10;
 const REFILL: usize = 50;
 
 /// Seconds that everybody waits for the other side.
-const PATIENCE: u32 = 2;
+const PATIENCE: u32 = 3;
 
 const RESET: How = How::Reset;
 /// Longer than everybody's patience; who still waits then (a customer waits ten minutes for ATRN's reply) gets a reset.
