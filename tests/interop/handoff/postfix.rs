@@ -155,7 +155,12 @@ fn fifty_messages_go_over_one_connection() {
             assert_eq!(seen.messages.len(), 50);
             assert!(seen.quit);
             assert!(!log().contains("cannot send file descriptor"), "{}", log());
-            assert!(!log().contains("warning"), "{}", log());
+            let log = log();
+            // On a busy machine Postfix takes its file's time for another clock's.
+            let mut warnings = log
+                .lines()
+                .filter(|line| line.contains("warning") && !line.contains("file system clock"));
+            assert_eq!(warnings.next(), None, "{log}");
         },
     );
 }

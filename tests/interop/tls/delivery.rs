@@ -119,12 +119,14 @@ pub fn assert_quiet(host: &Host, peer: u8) {
 }
 
 /// Mail that the test itself has put into the queue, and what the provider does with it while there is no connection:
-/// Postfix puts it off, Exim tries it once in vain.
+/// Postfix puts it off, Exim tries it once in vain. And a machine so busy that Postfix takes its
+/// file's time for another clock's, which says nothing of the connection.
 fn is_expected(line: &str) -> bool {
     let before = [
         "client.example.edu",
         "localhost[127.0.0.1]",
         "(deferred transport)",
+        "warning: file system clock is",
     ];
     line.ends_with("Connection refused") || before.iter().any(|words| line.contains(words))
 }
