@@ -184,3 +184,13 @@ impl Client {
         }
     }
 }
+
+/// What Postfix warns of when a second lies between its look at the clock and its file's time: that the machine is busy,
+/// which says nothing of a connection.
+pub fn is_about_the_clock(line: &str) -> bool {
+    let warnings = [
+        "warning: file system clock is ",
+        "warning: resetting file time stamps ",
+    ];
+    warnings.iter().any(|warning| line.contains(warning))
+}

@@ -19,7 +19,7 @@ use nix::sys::statvfs::statvfs;
 pub use certificates::{Authority, CA, CERTIFICATE, KEY, Pair};
 pub use debian::Debian;
 pub use host::{Host, Running};
-pub use mail::{Mail, body_of_lines, lines_of};
+pub use mail::{Mail, body_of_lines, is_about_the_clock, lines_of};
 pub use script::{Program, Script};
 pub use tls::{IMPLICIT_PORT, Mode, accept, client_config, client_config_of, server_config};
 

@@ -6,7 +6,7 @@ use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 
 use super::{Hosts, carried, closing_line};
-use crate::lab::{Host, Mail, Mode, Mta, body_of_lines, wait_for};
+use crate::lab::{Host, Mail, Mode, Mta, body_of_lines, is_about_the_clock, wait_for};
 use crate::loss::{Middle, Scissors};
 
 const LONG: Duration = Duration::from_secs(120);
@@ -119,16 +119,16 @@ pub fn assert_quiet(host: &Host, peer: u8) {
 }
 
 /// Mail that the test itself has put into the queue, and what the provider does with it while there is no connection:
-/// Postfix puts it off, Exim tries it once in vain. And a machine so busy that Postfix takes its
-/// file's time for another clock's, which says nothing of the connection.
+/// Postfix puts it off, Exim tries it once in vain.
 fn is_expected(line: &str) -> bool {
     let before = [
         "client.example.edu",
         "localhost[127.0.0.1]",
         "(deferred transport)",
-        "warning: file system clock is",
     ];
-    line.ends_with("Connection refused") || before.iter().any(|words| line.contains(words))
+    is_about_the_clock(line)
+        || line.ends_with("Connection refused")
+        || before.iter().any(|words| line.contains(words))
 }
 
 /// Postfix counts what it was told in a session: QUIT came, once, in the only one.
