@@ -195,22 +195,22 @@ fn cache(state: &State, mut client: UnixStream) {
                     state.deliver(value(&request, "label"), held.as_ref().unwrap());
                 }
             }
-            "find_dest" | "find_endp" => {
-                match held.take_if(|_| !state.keeps.load(Ordering::SeqCst)) {
-                    Some(connection) => {
-                        let found = [("status", "0"), ("property", "d"), ("property", "e")];
-                        write_list(&mut client, &found);
-                        read_list(&mut client).unwrap();
-                        let rights = [connection.as_raw_fd()];
-                        let rights = [ControlMessage::ScmRights(&rights)];
-                        let octet = [IoSlice::new(&[0])];
-                        sendmsg::<()>(client.as_raw_fd(), &octet, &rights, MsgFlags::empty(), None)
-                            .unwrap();
-                        read_list(&mut client).unwrap();
-                    }
-                    None => write_list(&mut client, &[("status", "-1")]),
+            "find_dest" => match held.take_if(|_| !state.keeps.load(Ordering::SeqCst)) {
+                Some(connection) => {
+                    let found = [("status", "0"), ("property", "d"), ("property", "e")];
+                    write_list(&mut client, &found);
+                    read_list(&mut client).unwrap();
+                    let rights = [connection.as_raw_fd()];
+                    let rights = [ControlMessage::ScmRights(&rights)];
+                    let octet = [IoSlice::new(&[0])];
+                    sendmsg::<()>(client.as_raw_fd(), &octet, &rights, MsgFlags::empty(), None)
+                        .unwrap();
+                    read_list(&mut client).unwrap();
                 }
-            }
+                None => write_list(&mut client, &[("status", "-1")]),
+            },
+            // What it has it gives to who asks for the destination, which comes first.
+            "find_endp" => write_list(&mut client, &[("status", "-1")]),
             other => panic!("the cache was asked {other:?}"),
         }
     }
