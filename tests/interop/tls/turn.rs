@@ -29,7 +29,7 @@ fn renegotiates(provider_mta: Mta) {
         println!("{moment}: {end}\n    {line}");
     }
     // Exim lets some time pass before it tries a message again that has failed. The closing line says what is left: the
-    // queue itself shows a message for a moment longer than the session that brought it.
+    // queue itself shows a message for a moment longer than the session that delivered it.
     for number in 3..8 {
         std::thread::sleep(Duration::from_millis(1100));
         let mut script = Client::OpenSsl.connect(&hosts.customer, Mode::Starttls, &["-tls1_2"]);
