@@ -15,8 +15,11 @@ mod restarted;
 mod scissors;
 mod site;
 
-pub use cuts::reset_in_the_kernels_tls;
-pub use killed::both_killed_in_the_transfer;
+pub use cuts::{reset_in_the_kernels_tls, silence_in_the_kernels_tls};
+pub use killed::{
+    both_killed_in_the_transfer, fetch_killed_before_postfix_has_looked,
+    fetch_killed_with_the_250_in_hand, killed_before_the_hand_off, killed_in_the_lending,
+};
 pub use middle::Middle;
 pub use scissors::{How, Part, Plan, Scissors};
 pub use site::Link;

@@ -17,10 +17,16 @@ const REFILL: usize = 50;
 
 /// Seconds that everybody waits for the other side.
 const PATIENCE: u32 = 3;
+/// The same in an emulated machine.
+const EMULATED: u32 = 20;
 
 const RESET: How = How::Reset;
 /// Longer than everybody's patience; who still waits then (a customer waits ten minutes for ATRN's reply) gets a reset.
-const SILENCE: How = How::Silence(Duration::from_millis(PATIENCE as u64 * 1000 + 700));
+const SILENCE: How = silence(PATIENCE);
+
+const fn silence(patience: u32) -> How {
+    How::Silence(Duration::from_millis(patience as u64 * 1000 + 700))
+}
 
 /// Rules: R29, B19
 #[test]
@@ -100,11 +106,9 @@ fn a_session_over_tls_that_falls_silent_loses_no_mail() {
     cuts.finish(12);
 }
 
-/// The mail servers have the connection: they see the half record and the reset themselves. Patient and with few
-/// messages, for an emulated machine.
+/// The mail servers have the connection: they see the half record and the reset themselves.
 pub fn reset_in_the_kernels_tls() {
-    let link = Link::InKernel(Mode::Starttls);
-    let mut cuts = Cuts::between(Site::over(link, 20, &[]), 30, RESET);
+    let mut cuts = Cuts::in_the_kernels_tls(RESET);
     cuts.one("handshake", Part::All);
     for line in ["atrn", "turn", "greeting", "reply ehlo", "rcpt 1"] {
         cuts.one(line, Part::Half);
@@ -114,17 +118,34 @@ pub fn reset_in_the_kernels_tls() {
     }
     cuts.one("final 1", Part::All);
     cuts.one("quit", Part::Half);
-    let log = cuts.site.serve.log();
-    assert!(log.matches(" carried=kernel").count() >= 8, "{log}");
-    assert!(!log.contains("carried=relay"), "{log}");
-    cuts.finish(11);
+    cuts.finish_in_the_kernels_tls(8, 11);
+}
+
+/// They see themselves that nothing comes any more, and give up in their own time.
+pub fn silence_in_the_kernels_tls() {
+    let mut cuts = Cuts::in_the_kernels_tls(silence(EMULATED));
+    cuts.one("turn", Part::Half);
+    for line in ["greeting", "reply rcpt 1", "body 1 20", "final 2"] {
+        cuts.one(line, Part::Half);
+    }
+    cuts.finish_in_the_kernels_tls(4, 5);
 }
 
 /// Rules: R29
 #[test]
 fn a_silence_that_never_ends_is_noticed_by_the_provider() {
+    endless_silence(Link::Plain);
+}
+
+/// Rules: R29, C7
+#[test]
+fn a_silence_over_tls_that_never_ends_is_noticed_by_the_provider() {
+    endless_silence(Link::Relayed(Mode::Starttls, &TLS13));
+}
+
+fn endless_silence(link: Link) {
     let mut ledger = Ledger::default();
-    let site = Site::new(PATIENCE);
+    let site = Site::over(link, PATIENCE, &[]);
     ledger.send(&site, LEAST);
     for line in ["customer 2", "greeting", "dot 2", "final 1"] {
         let plan = Plan {
@@ -162,6 +183,12 @@ impl Cuts {
 
     fn over(link: Link, how: How) -> Self {
         Self::between(Site::over(link, PATIENCE, &[]), MESSAGES, how)
+    }
+
+    /// With few messages, for an emulated machine.
+    fn in_the_kernels_tls(how: How) -> Self {
+        let link = Link::InKernel(Mode::Starttls);
+        Self::between(Site::over(link, EMULATED, &[]), 30, how)
     }
 
     fn between(site: Site, messages: usize, how: How) -> Self {
@@ -247,6 +274,14 @@ impl Cuts {
                 self.one(&line, part);
             }
         }
+    }
+
+    /// So many sessions came to the kernel's part, and none was relayed.
+    fn finish_in_the_kernels_tls(self, carried: usize, cuts: usize) {
+        let log = self.site.serve.log();
+        assert!(log.matches(" carried=kernel").count() >= carried, "{log}");
+        assert!(!log.contains("carried=relay"), "{log}");
+        self.finish(cuts);
     }
 
     /// One more fetch, without a cut, brings the rest.

@@ -32,15 +32,7 @@ fn hold(line: &str, part: Part) -> Option<Plan> {
     })
 }
 
-fn start() -> (Site, Ledger) {
-    start_over(Link::Plain)
-}
-
-fn start_over(link: Link) -> (Site, Ledger) {
-    start_with(link, MESSAGES)
-}
-
-fn start_with(link: Link, messages: usize) -> (Site, Ledger) {
+fn start(link: Link, messages: usize) -> (Site, Ledger) {
     let (site, mut ledger) = (Site::over(link, PATIENCE, &[]), Ledger::default());
     ledger.send(&site, messages);
     (site, ledger)
@@ -49,17 +41,18 @@ fn start_with(link: Link, messages: usize) -> (Site, Ledger) {
 /// Rules: R29
 #[test]
 fn turnabout_killed_before_the_hand_off_leaves_all_mail_in_the_queue() {
-    killed_before_the_hand_off(Link::Plain);
+    killed_before_the_hand_off(Link::Plain, MESSAGES);
 }
 
 /// Rules: R29
 #[test]
 fn turnabout_killed_before_the_hand_off_over_tls_leaves_all_mail_in_the_queue() {
-    killed_before_the_hand_off(Link::Relayed(Mode::Starttls, &TLS13));
+    killed_before_the_hand_off(Link::Relayed(Mode::Starttls, &TLS13), MESSAGES);
 }
 
-fn killed_before_the_hand_off(link: Link) {
-    let (mut site, mut ledger) = start_over(link);
+/// Whoever of the two it is, and wherever it was.
+pub fn killed_before_the_hand_off(link: Link, messages: usize) {
+    let (mut site, mut ledger) = start(link, messages);
     let places = [
         // Logged in, before the turn.
         ("auth ok", Victim::Serve),
@@ -93,7 +86,7 @@ fn killed_before_the_hand_off(link: Link) {
         let balance = ledger.check(&site, &format!("{victim:?} killed at {line}"));
         assert_eq!(
             (balance.waiting, balance.delivered),
-            (MESSAGES, 0),
+            (messages, 0),
             "{victim:?} killed at {line}"
         );
     }
@@ -104,7 +97,12 @@ fn killed_before_the_hand_off(link: Link) {
 /// Rules: R29
 #[test]
 fn fetch_killed_with_the_250_in_hand_leaves_all_mail_in_the_queue() {
-    let (site, mut ledger) = start();
+    fetch_killed_with_the_250_in_hand(Link::Plain, MESSAGES);
+}
+
+/// The one moment in which the provider speaks to nobody.
+pub fn fetch_killed_with_the_250_in_hand(link: Link, messages: usize) {
+    let (site, mut ledger) = start(link, messages);
     let connection = site.scissors.next(hold("turn", Part::Nothing));
     let mut fetch = site.customer.start_fetch();
     assert!(connection.reached(SOON), "{}", fetch.log());
@@ -115,7 +113,7 @@ fn fetch_killed_with_the_250_in_hand_leaves_all_mail_in_the_queue() {
     connection.over(SOON);
     site.settle();
     let balance = ledger.check(&site, "fetch killed with the 250 in hand");
-    assert_eq!((balance.waiting, balance.delivered), (MESSAGES, 0));
+    assert_eq!((balance.waiting, balance.delivered), (messages, 0));
     assert_eq!(
         site.connects(),
         0,
@@ -128,7 +126,12 @@ fn fetch_killed_with_the_250_in_hand_leaves_all_mail_in_the_queue() {
 /// Rules: R29
 #[test]
 fn fetch_killed_before_postfix_has_looked_at_the_connection_changes_nothing() {
-    let (site, mut ledger) = start();
+    fetch_killed_before_postfix_has_looked(Link::Plain, MESSAGES);
+}
+
+/// The descriptor is on its way, and nobody holds it.
+pub fn fetch_killed_before_postfix_has_looked(link: Link, messages: usize) {
+    let (site, mut ledger) = start(link, messages);
     let master = site
         .customer
         .read("/var/spool/postfix/pid/master.pid")
@@ -161,7 +164,7 @@ fn both_turnabouts_killed_in_the_transfer_do_not_disturb_the_delivery() {
 /// Nobody misses them: the mail servers have the connection.
 pub fn both_killed_in_the_transfer(link: Link, messages: usize, lines: &[&str]) {
     for line in lines {
-        let (mut site, ledger) = start_with(link, messages);
+        let (mut site, ledger) = start(link, messages);
         let connection = site.scissors.next(hold(line, Part::Nothing));
         let mut fetch = site.customer.start_fetch();
         assert!(connection.reached(SOON), "no {line}\n{}", fetch.log());
@@ -217,7 +220,8 @@ fn serve_killed_at_any_moment_of_the_lending_over_tls_loses_no_mail() {
     killed_in_the_lending(Link::Relayed(Mode::Implicit, &TLS12), &[0, 2, 5, 13]);
 }
 
-fn killed_in_the_lending(link: Link, moments: &[u64]) {
+/// So many milliseconds after the provider has been greeted.
+pub fn killed_in_the_lending(link: Link, moments: &[u64]) {
     // What was lent and not flushed is closed by Postfix when its time in the cache is over.
     let mut site = Site::over(link, PATIENCE, &["connection_cache_ttl_limit=5s"]);
     let mut ledger = Ledger::default();
@@ -250,7 +254,7 @@ fn killed_in_the_lending(link: Link, moments: &[u64]) {
 /// Rules: R29
 #[test]
 fn serve_stopped_in_the_transfer_does_not_disturb_the_delivery() {
-    let (mut site, ledger) = start();
+    let (mut site, ledger) = start(Link::Plain, MESSAGES);
     let connection = site.scissors.next(hold("body 50 20", Part::Nothing));
     let fetch = site.customer.start_fetch();
     assert!(connection.reached(SOON), "{}", fetch.log());
@@ -270,7 +274,7 @@ fn serve_stopped_in_the_transfer_does_not_disturb_the_delivery() {
 /// Rules: R29, C7
 #[test]
 fn turnabout_stopped_in_a_transfer_that_it_carries_finishes_it_first() {
-    let (mut site, ledger) = start_over(Link::Relayed(Mode::Starttls, &TLS12));
+    let (mut site, ledger) = start(Link::Relayed(Mode::Starttls, &TLS12), MESSAGES);
     let connection = site.scissors.next(hold("body 50 20", Part::Nothing));
     let mut fetch = site.customer.start_fetch();
     assert!(connection.reached(SOON), "{}", fetch.log());

@@ -72,12 +72,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// Everybody waits no longer than `patience` seconds for the other side.
-    pub fn new(patience: u32) -> Self {
-        Self::with(patience, &[])
-    }
-
-    /// The same with more settings for the provider's Postfix.
+    /// Everybody waits no longer than `patience` seconds for the other side. `settings`: more of them for the provider's
+    /// Postfix.
     pub fn with(patience: u32, settings: &[&str]) -> Self {
         Self::over(Link::Plain, patience, settings)
     }
